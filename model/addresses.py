@@ -1,0 +1,221 @@
+"""Which address every container gets, and what each host's Docker may hand out by itself.
+
+Docker's own address management ends at the host: every daemon hands out the same first address
+(moby/moby#49921). So all addresses are chosen here, and Docker is told each of them. For containers
+that people start by hand on the same network, every host gets a slice of the subnet of its own.
+
+How a subnet is divided. The lower half belongs to nobody; it is the place for static addresses. The
+upper half is cut into slices of equal size, as many as their number is close to their size: 16 slices
+of 8 addresses in a /24, 256 of 128 in a /16. The division depends on the prefix length alone.
+
+How things choose. Hosts choose slices and containers choose addresses by the same rule: everyone has
+an order of preference, made from a hash of its own name, and in the order of the file everyone takes
+the first that nobody has yet. Static addresses are taken before anyone chooses. A container prefers
+its host's slice, then the lower half, then the rest, so that it is served while there is any address.
+
+What therefore holds (each a property test), without remembering former runs:
+
+- A container, host or network that is appended moves nothing. A network that is inserted anywhere
+  moves nothing: networks are independent of each other.
+- A container, static or not, or a host that is inserted anywhere moves nothing, unless what it takes was
+  in use: then it moves that one user, and whom this one displaces in turn.
+- Removing and adding again gives the same plan: it depends on the present file only.
+
+More cannot be promised without state: if nothing inserted anywhere could ever move anything, a
+container's address would follow from its name alone, and there are more names than addresses. What
+must never move gets a static address; that holds whatever is declared around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network
+
+from model.topology import Network, Topology
+
+
+@dataclass(frozen=True)
+class HostRange:
+    """What one host's Docker may hand out by itself on one network."""
+
+    ip_range: IPv4Network
+    aux_addresses: tuple[tuple[str, IPv4Address], ...]  # (container, address): inside it, of other hosts
+
+
+@dataclass(frozen=True)
+class AddressPlan:
+    """Every address, and every host's slice of every network."""
+
+    addresses: Mapping[tuple[str, str], IPv4Address]  # by (container, network)
+    ranges: Mapping[tuple[str, str], HostRange]  # by (host, network), where the host runs containers on it
+
+
+def capacity(network: Network) -> int:
+    """How many containers a network has addresses for: all but network, broadcast and gateway address."""
+    return max(network.subnet.num_addresses - 3, 0)
+
+
+def capacity_problem(network: Network, containers: int) -> str | None:
+    """What is wrong if that many containers are on a network; None if each of them gets an address."""
+    if containers <= capacity(network):
+        return None
+    return (
+        f"{containers} containers are on {network.name}, but {network.subnet} has addresses for "
+        f"{capacity(network)} besides its gateway"
+    )
+
+
+def plan_addresses(topology: Topology) -> AddressPlan:
+    """All addresses of a fabric; the module's docstring says what holds of them."""
+    members = _members(topology)
+    host_names = [host.name for host in topology.hosts]
+    slots_by_count: dict[int, Mapping[str, int]] = {}
+    addresses: dict[tuple[str, str], IPv4Address] = {}
+    ranges: dict[tuple[str, str], HostRange] = {}
+    for network in topology.networks:
+        division = _Division.of(network.subnet)
+        if division.slices not in slots_by_count:
+            slots_by_count[division.slices] = _choose_slices(host_names, division.slices)
+        slots = slots_by_count[division.slices]
+        here = members[network.name]
+        chosen = _choose_addresses(network, division, slots, here)
+        for member, offset in zip(here, chosen, strict=True):
+            addresses[member.container, network.name] = network.subnet[offset]
+        for host, host_range in _ranges(network, division, slots, here, chosen):
+            ranges[host, network.name] = host_range
+    return AddressPlan(addresses, ranges)
+
+
+def slices(topology: Topology, network: Network) -> Mapping[str, IPv4Network]:
+    """The slice of every host that has one, whether or not it uses the network; all are disjoint.
+
+    Where there are more hosts than slices, those that find none left are not in the mapping.
+    """
+    division = _Division.of(network.subnet)
+    slots = _choose_slices([host.name for host in topology.hosts], division.slices)
+    return {host: division.slice(network.subnet, slot) for host, slot in slots.items()}
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A container on the network at hand."""
+
+    container: str
+    host: str
+    static: IPv4Address | None
+
+
+@dataclass(frozen=True)
+class _Division:
+    """How a subnet is cut; all numbers are powers of two."""
+
+    size: int  # addresses in the subnet
+    slices: int  # how many of them, in the upper half
+
+    @classmethod
+    def of(cls, subnet: IPv4Network) -> _Division:
+        host_bits = 32 - subnet.prefixlen
+        return cls(1 << host_bits, 1 << (host_bits // 2))
+
+    @property
+    def slice_size(self) -> int:
+        return max(self.size // 2 // self.slices, 1)
+
+    def first(self, slot: int) -> int:
+        """Offset of a slice in the subnet."""
+        return self.size // 2 + slot * self.slice_size
+
+    def slice(self, subnet: IPv4Network, slot: int) -> IPv4Network:
+        length = 33 - self.slice_size.bit_length()
+        return IPv4Network((int(subnet.network_address) + self.first(slot), length))
+
+
+def _members(topology: Topology) -> dict[str, list[_Member]]:
+    members: dict[str, list[_Member]] = {network.name: [] for network in topology.networks}
+    for container in topology.containers:
+        for attachment in container.attachments:
+            members[attachment.network].append(_Member(container.name, container.host, attachment.address))
+    return members
+
+
+def _preferences(name: str, size: int) -> Iterator[int]:
+    """Every number below `size`, a power of two, in an order of the name's own.
+
+    Steps of an odd width visit all residues of a power of two (double hashing).
+    """
+    digest = int.from_bytes(sha256(name.encode()).digest())
+    start, step = digest % size, (digest >> 128) | 1
+    return ((start + turn * step) % size for turn in range(size))
+
+
+def _choose_slices(hosts: Iterable[str], count: int) -> Mapping[str, int]:
+    slots: dict[str, int] = {}
+    taken: set[int] = set()
+    for host in hosts:
+        if len(taken) == count:
+            break
+        slot = next(slot for slot in _preferences(host, count) if slot not in taken)
+        taken.add(slot)
+        slots[host] = slot
+    return slots
+
+
+def _choose_addresses(
+    network: Network, division: _Division, slots: Mapping[str, int], members: Iterable[_Member]
+) -> list[int]:
+    """The offset in the subnet for each member, in order."""
+    base = int(network.subnet.network_address)
+    taken = {0, division.size - 1, int(network.gateway) - base}
+    taken.update(int(member.static) - base for member in members if member.static is not None)
+    chosen = []
+    for member in members:
+        if member.static is not None:
+            chosen.append(int(member.static) - base)
+            continue
+        offset = next(o for o in _offsets(member, division, slots.get(member.host)) if o not in taken)
+        taken.add(offset)
+        chosen.append(offset)
+    return chosen
+
+
+def _offsets(member: _Member, division: _Division, slot: int | None) -> Iterator[int]:
+    """Where a container would like to be: its host's slice, then the lower half, then anywhere."""
+    if slot is not None:
+        first = division.first(slot)
+        yield from (first + offset for offset in _preferences(member.container, division.slice_size))
+    yield from _preferences(member.container, division.size // 2)
+    yield from _preferences(member.container, division.size)
+
+
+def _ranges(
+    network: Network,
+    division: _Division,
+    slots: Mapping[str, int],
+    members: list[_Member],
+    chosen: list[int],
+) -> Iterator[tuple[str, HostRange]]:
+    """The range of every host that runs one of the members."""
+    inside: dict[int, list[tuple[_Member, int]]] = {}
+    for member, offset in zip(members, chosen, strict=True):
+        slot = (offset - division.size // 2) // division.slice_size
+        inside.setdefault(slot, []).append((member, offset))
+    for host in dict.fromkeys(member.host for member in members):
+        if host not in slots:
+            # Every slice is someone else's. A range of the gateway alone makes Docker refuse to choose an
+            # address; without any range it would choose one that another host may have chosen too.
+            yield host, HostRange(IPv4Network(network.gateway), ())
+            continue
+        slot = slots[host]
+        yield (
+            host,
+            HostRange(
+                division.slice(network.subnet, slot),
+                tuple(
+                    (member.container, network.subnet[offset])
+                    for member, offset in inside.get(slot, ())
+                    if member.host != host
+                ),
+            ),
+        )
