@@ -1,0 +1,670 @@
+"""Sub-interfaces of a trunk, and macvlan links on them, with their addresses.
+
+A link is ours if its alias names our owner; or, the alias being lost, if our file for it says the same
+parent and VLAN id; or if an operation of ours was cut off right after making it, which a note under
+/run tells. An address is ours if it carries our protocol number, or stands in that file or note.
+
+The trunk interface itself is not ours. Yet the kernel refuses to raise a sub-interface whose parent is
+down, and a trunk that nothing configures is down on a fresh host, so a parent that is down is raised,
+which is written down, and taken down again when the last link on it goes. VLANs of others that the
+kernel raises along with it are put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface
+
+from hosts.boot import read_object, remove_object, write_object
+from hosts.change import Change
+from hosts.errors import ConflictError, HostError, PermissionDenied, Unsupported, VerificationError
+from hosts.host import Address, Host, Link, NetlinkFailure
+from hosts.ownership import (
+    ADDRESS_PROTOCOL,
+    LOCK,
+    PREVIOUS,
+    ROOT,
+    UNFINISHED,
+    alias,
+    file_name,
+    folder,
+    owner_in_alias,
+)
+from model.fabric import SubInterface
+
+_CONF = "/proc/sys/net/ipv4/conf"
+MAX_MTU = 65535
+
+
+@dataclass(frozen=True)
+class SubInterfaceFacts:
+    """A link of a wanted name, and what is written down for it."""
+
+    name: str
+    kind: str | None
+    parent: str | None
+    vlan: int | None
+    mtu: int
+    up: bool
+    alias: str
+    ours: bool  # made or adopted by this owner; else a foreign link has the name
+    addresses: tuple[IPv4Interface, ...]  # ours, sorted
+    foreign_addresses: tuple[IPv4Interface, ...]  # the others on it, sorted
+    settings: dict[str, str]  # its parameters, as far as a boot file or note mentions them
+    boot_file: bytes | None  # what brings it back at boot; None: nothing does
+
+    def differences(self, want: SubInterface, owner: str) -> tuple[str, ...]:
+        """In what the host is not as wanted, a clause each; () if it is."""
+        if not self.ours:
+            return (f"{self.name} is not ours any more",)
+        said = []
+        if (self.kind, self.parent, self.vlan) != (_kind(want), want.parent, want.vlan):
+            said.append(f"is {_shape(self.kind, self.parent, self.vlan)}")
+        if want.mtu is not None and self.mtu != want.mtu:
+            said.append(f"has MTU {self.mtu} instead of {want.mtu}")
+        if not self.up:
+            said.append("is down")
+        if self.alias != alias(owner):
+            said.append(f"has the alias {self.alias!r} instead of ours")
+        have = {*self.addresses, *self.foreign_addresses}
+        said += [f"lacks address {address}" for address in want.addresses if address not in have]
+        said += [
+            f"still has address {address}" for address in self.addresses if address not in want.addresses
+        ]
+        said += [
+            f"has {key} {self.settings[key]} instead of {value}"
+            for key, value in want.settings
+            if self.settings.get(key, value) != value
+        ]
+        if self.boot_file != boot_content(want, owner):
+            said.append("would not come back like this after a reboot")
+        return tuple(f"{self.name} {clause}" for clause in said)
+
+
+async def read_sub_interface(host: Host, name: str, owner: str) -> SubInterfaceFacts | None:
+    """The link of that name as it is, seen by that owner; None if there is none."""
+    view = await _look(host, name, owner)
+    link = view.named(name)
+    return None if link is None else view.facts(link)
+
+
+async def ensure_sub_interface(host: Host, want: SubInterface, owner: str, *, adopt: bool = False) -> Change:
+    """Make `want` exist with its addresses, up, marked as ours and back after a reboot.
+
+    Whatever differs is put right in place; only a link of ours with another parent or VLAN id is made
+    anew. Addresses of others on it stay. With `adopt`, a hand-made link of that name, parent and VLAN
+    id is taken over as it runs; from then on it is ours, and removed like any other.
+
+    Raises ConflictError if the name or the VLAN id on that parent is taken by a link that is not ours,
+    Unsupported if there is no such parent or the kernel or the parent cannot carry it, and
+    VerificationError if the host does not keep what was set.
+    """
+    async with host.lock(LOCK):
+        try:
+            return Change(tuple(await _ensure(host, want, owner, adopt)))
+        except NetlinkFailure as failure:
+            raise _refused(host, want, failure) from failure
+
+
+async def foresee_sub_interfaces(
+    host: Host, wants: Sequence[SubInterface], owner: str, *, adopt: bool = False
+) -> tuple[HostError, ...]:
+    """What would keep `ensure_sub_interface` from making these, parents first; only looks."""
+    links, addresses = await asyncio.gather(host.links(), host.addresses())
+    problems: list[HostError] = []
+    coming: dict[str, Link] = {}  # by name; what will be there when its turn comes
+    missing: set[str] = set()
+    for want in wants:
+        view = _View(owner, (*links, *coming.values()), addresses, None, None, None, {})
+        link = next((link for link in links if link.name == want.name), None)
+        if link is not None and not view.is_ours(link):
+            view = await _look(host, want.name, owner)
+        try:
+            if want.parent not in missing:
+                parent = _parent(host, view, want)
+                if link is not None and not view.is_ours(link):
+                    _refuse_foreign(host, view, link, want, adopt)
+                _refuse_taken_addresses(host, view, want)
+                if link is None or not view.has_shape(link, want):
+                    _refuse_taken_vlan(host, view, parent, want)
+                    if link is not None:
+                        _refuse_to_orphan(host, view, link, owner)
+        except HostError as problem:
+            problems.append(problem)
+            if view.named(want.parent) is None:
+                missing.add(want.parent)  # once is enough
+        if link is None:
+            index = -1 - len(coming)
+            coming[want.name] = Link(index, want.name, mtu=want.mtu or MAX_MTU, alias=alias(owner))
+    return tuple(problems)
+
+
+async def remove_sub_interface(host: Host, name: str, owner: str) -> Change:
+    """Remove our link of that name with all addresses on it, and its file. One that is gone is fine.
+
+    A foreign link that has taken the name stays. Raises ConflictError if links that are not this
+    owner's sit on it: the kernel would delete them, too.
+    """
+    async with host.lock(LOCK):
+        view = await _look(host, name, owner)
+        link = view.named(name)
+        done = []
+        if link is not None and view.is_ours(link):
+            _refuse_to_orphan(host, view, link, owner)
+            if link.alias != alias(owner):  # else nothing would say whose it is if we are cut off now
+                await host.set_link(link.index, alias=alias(owner))
+        if await remove_object(host, owner, _object(name)):
+            done.append(f"removed its boot file in {folder(owner)}")
+        if link is not None and view.is_ours(link):
+            try:
+                await host.delete_link(link.index)
+            except NetlinkFailure as failure:
+                if failure.code != errno.ENODEV:
+                    raise HostError(host.name, f"{name} cannot be deleted: {failure}") from failure
+            foreign = view.facts(link).foreign_addresses
+            with_them = f" and with it {', '.join(map(str, foreign))}, added by others" if foreign else ""
+            done.append(f"deleted {name}{with_them}")
+        await host.remove(_note(name, owner))
+        done += await _lower_unused_parents(host)
+        return Change(tuple(done))
+
+
+async def remove_all_sub_interfaces(host: Host, owner: str) -> Change:
+    """Remove every link that is ours, by its alias, file or note, and lower the parents left unused."""
+    links, files, notes = await asyncio.gather(
+        host.links(), _wishes_in(host, folder(owner), ".link"), _wishes_in(host, _notes(owner), "")
+    )
+    ours = {link.name: link for link in links if link.alias == alias(owner)}
+    known = {wish.name: wish.vlan is not None for wish in (*files, *notes)}
+    known |= {name: link.kind == "vlan" for name, link in ours.items()}
+    done: list[str] = []
+    for name in sorted(known, key=lambda name: known[name]):  # what sits on others first
+        done += (await remove_sub_interface(host, name, owner)).done
+    async with host.lock(LOCK):
+        done += await _lower_unused_parents(host)
+        await host.remove(_notes(owner))
+        await host.remove(UNFINISHED)
+    return Change(tuple(done))
+
+
+async def _wishes_in(host: Host, path: str, ending: str) -> list[SubInterface]:
+    names = [name for name in await host.entries(path) if name.endswith(ending)]
+    contents = await asyncio.gather(*(host.read(f"{path}/{name}") for name in names))
+    return [wish for content in contents if (wish := from_boot_content(content))]
+
+
+# The file that brings a link back at boot; `replay.sh` reads it, and so do we.
+
+
+def boot_content(want: SubInterface, owner: str) -> bytes:
+    """A wish as `replay.sh` reads it: a key and a value on each line."""
+    lines = [
+        f"# {want.name} of {owner}, brought back at boot; written by macvlan-fabric",
+        f"name {want.name}",
+        f"kind {_kind(want)}",
+        f"parent {want.parent}",
+        *([f"vlan {want.vlan}"] if want.vlan is not None else []),
+        *([f"mtu {want.mtu}"] if want.mtu is not None else []),
+        *(f"setting {key} {value}" for key, value in sorted(want.settings)),
+        *(f"address {address}" for address in sorted(want.addresses)),
+        f"alias {alias(owner)}",
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def from_boot_content(content: bytes | None) -> SubInterface | None:
+    """The wish that such a file holds, its addresses sorted; None without one that makes sense."""
+    if content is None:
+        return None
+    single: dict[str, str] = {}
+    addresses = []
+    settings = []
+    try:
+        for line in content.decode().splitlines():
+            key, _, value = line.partition(" ")
+            if key == "address":
+                addresses.append(IPv4Interface(value))
+            elif key == "setting":
+                settings.append((value.partition(" ")[0], value.partition(" ")[2]))
+            else:
+                single[key] = value
+        return SubInterface(
+            single["name"],
+            single["parent"],
+            int(single["vlan"]) if "vlan" in single else None,
+            int(single["mtu"]) if "mtu" in single else None,
+            tuple(sorted(addresses)),
+            tuple(sorted(settings)),
+        )
+    except (KeyError, ValueError):  # somebody edited it
+        return None
+
+
+def _object(name: str) -> str:
+    return f"{name}.link"
+
+
+def _notes(owner: str) -> str:
+    return f"{UNFINISHED}/{folder(owner).rpartition('/')[2]}"
+
+
+def _note(name: str, owner: str) -> str:
+    """Where an operation on a link says what it is about to do, until it is done."""
+    return f"{_notes(owner)}/{file_name(name)}"
+
+
+def _kind(want: SubInterface) -> str:
+    return "macvlan" if want.vlan is None else "vlan"
+
+
+def _shape(kind: str | None, parent: str | None, vlan: int | None) -> str:
+    if kind == "vlan":
+        return f"VLAN {vlan} on {parent}"
+    return f"a {kind or 'plain'} link" + (f" on {parent}" if parent else "")
+
+
+@dataclass(frozen=True)
+class _View:
+    """The kernel's links and addresses, and what we know of one of them."""
+
+    owner: str
+    links: tuple[Link, ...]
+    addresses: tuple[Address, ...]
+    file: bytes | None  # the boot file
+    record: SubInterface | None  # what it says
+    note: SubInterface | None  # what an operation that was cut off was about to do
+    settings: dict[str, str]  # the link's parameters that these two mention
+
+    def named(self, name: str) -> Link | None:
+        return next((link for link in self.links if link.name == name), None)
+
+    def name_of(self, index: int | None) -> str | None:
+        return next((link.name for link in self.links if link.index == index), None)
+
+    def on(self, link: Link) -> list[Link]:
+        """The links on top of it. A veth's "parent" is its other end, perhaps in another namespace."""
+        return [child for child in self.links if child.parent == link.index and child.kind != "veth"]
+
+    def is_ours(self, link: Link) -> bool:
+        if link.alias == alias(self.owner):
+            return True
+        if owner_in_alias(link.alias):
+            return False
+        if self.record and self.has_shape(link, self.record):
+            return True  # somebody changed the alias
+        fresh = not (link.alias or link.up or any(a.link == link.index for a in self.addresses))
+        return bool(self.note and fresh and self.has_shape(link, self.note))
+
+    def has_shape(self, link: Link, want: SubInterface) -> bool:
+        """Whether it is the same kind of link on the same parent; all the rest can be changed in place."""
+        return (link.kind, link.vlan, self.name_of(link.parent)) == (
+            _kind(want),
+            want.vlan,
+            want.parent,
+        ) and (link.protocol in (None, "802.1q"))
+
+    def ours_on(self, link: Link) -> list[Address]:
+        written = {address for wish in (self.record, self.note) if wish for address in wish.addresses}
+        return [
+            address
+            for address in self.addresses
+            if address.link == link.index
+            and (address.protocol == ADDRESS_PROTOCOL or address.interface in written)
+        ]
+
+    def facts(self, link: Link) -> SubInterfaceFacts:
+        ours = {address.interface for address in self.ours_on(link)}
+        every = {address.interface for address in self.addresses if address.link == link.index}
+        return SubInterfaceFacts(
+            link.name,
+            link.kind,
+            self.name_of(link.parent),
+            link.vlan,
+            link.mtu,
+            link.up,
+            link.alias,
+            self.is_ours(link),
+            tuple(sorted(ours)),
+            tuple(sorted(every - ours)),
+            self.settings,
+            self.file,
+        )
+
+
+async def _look(host: Host, name: str, owner: str) -> _View:
+    links, addresses, file, note = await asyncio.gather(
+        host.links(), host.addresses(), read_object(host, owner, _object(name)), host.read(_note(name, owner))
+    )
+    wishes = from_boot_content(file), from_boot_content(note)
+    keys = {key: "" for wish in wishes if wish for key, _ in wish.settings}
+    values = await asyncio.gather(*(_setting(host, name, key) for key in keys))
+    settings = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+    return _View(owner, links, addresses, file, *wishes, settings)
+
+
+async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> list[str]:
+    view = await _look(host, want.name, owner)
+    parent = _parent(host, view, want)
+    link = view.named(want.name)
+    done: list[str] = []
+    lost: list[SubInterface] = []
+
+    if link is not None and not view.is_ours(link):
+        _refuse_foreign(host, view, link, want, adopt)
+        done.append(f"adopted {link.name}" + (f", whose alias was {link.alias!r}" if link.alias else ""))
+    _refuse_taken_addresses(host, view, want)
+    if link is not None and not view.has_shape(link, want):
+        _refuse_taken_vlan(host, view, parent, want)
+        _refuse_to_orphan(host, view, link, owner)
+        lost = await _records_on(host, view, link, owner)
+        await host.delete_link(link.index)
+        done.append(
+            f"deleted {link.name}, which was {_shape(link.kind, view.name_of(link.parent), link.vlan)}"
+        )
+        link = None
+        view = await _look(host, want.name, owner)
+    if link is not None and not done and view.note is None and _as_wanted(view, link, parent, want):
+        return []
+
+    await _write_note(host, view, want, owner)
+    if link is None:
+        _refuse_taken_vlan(host, view, parent, want)
+        index = (
+            await host.add_macvlan(want.name, parent.index)
+            if want.vlan is None
+            else await host.add_vlan(want.name, parent.index, want.vlan)
+        )
+        link = Link(index, want.name, mtu=parent.mtu)
+        done.append(f"made {want.name}, {_shape(_kind(want), want.parent, want.vlan)}")
+    if link.alias != alias(owner):
+        await host.set_link(link.index, alias=alias(owner))
+        done = done or [f"marked {want.name} as ours again"]
+    mtu = _mtu(view, link, parent, want)
+    if mtu is not None:
+        await host.set_link(link.index, mtu=mtu)
+        done.append(f"set MTU {mtu} on {want.name}")
+    if not parent.up:
+        done.append(await _raise_parent(host, view, parent))
+    done += await _settle_settings(host, view, want)
+    done += await _settle_addresses(host, view, link, want)
+    if not link.up:
+        await host.set_link(link.index, up=True)
+        done.append(f"raised {want.name}")
+
+    carried = want.mtu or parent.mtu
+    for child in lost:
+        fits = child.mtu is None or child.mtu <= carried
+        done += await _ensure(host, child if fits else replace(child, mtu=carried), owner, False)
+    if await write_object(host, owner, _object(want.name), boot_content(want, owner)):
+        done.append(f"wrote its boot file in {folder(owner)}")
+    await host.remove(_note(want.name, owner))
+    await _verify(host, want, owner)
+    return done
+
+
+def _as_wanted(view: _View, link: Link, parent: Link, want: SubInterface) -> bool:
+    return not view.facts(link).differences(want, view.owner) and _mtu(view, link, parent, want) is None
+
+
+def _mtu(view: _View, link: Link, parent: Link, want: SubInterface) -> int | None:
+    """The MTU to set; None to leave it as it is.
+
+    No wish for one means the parent's: but only if the present one was a wish of ours, so that a
+    change from outside is not fought where we promise nothing.
+    """
+    wished = want.mtu
+    if wished is None and any(wish and wish.mtu is not None for wish in (view.record, view.note)):
+        wished = parent.mtu
+    return wished if wished != link.mtu else None
+
+
+async def _write_note(host: Host, view: _View, want: SubInterface, owner: str) -> None:
+    """Before anything is touched, add this wish to what may be found half-done."""
+    earlier = [wish for wish in (view.note, view.record) if wish]
+    note = replace(
+        want,
+        mtu=next((wish.mtu for wish in (want, *earlier) if wish.mtu is not None), None),
+        addresses=tuple({address for wish in (want, *earlier) for address in wish.addresses}),
+        settings=tuple({key: value for wish in (want, *earlier) for key, value in wish.settings}.items()),
+    )
+    await host.write(_note(want.name, owner), boot_content(note, owner))
+
+
+async def _setting(host: Host, name: str, key: str) -> str | None:
+    content = await host.read(f"{_CONF}/{name}/{key}")
+    return None if content is None else content.decode().strip()
+
+
+async def _settle_settings(host: Host, view: _View, want: SubInterface) -> list[str]:
+    """Set the link's parameters, and return those of an earlier wish to what every new link gets."""
+    done = []
+    wanted = dict(want.settings)
+    for key in sorted({*wanted, *view.settings}):
+        present = await _setting(host, want.name, key)
+        value = wanted.get(key) or await _setting(host, "default", key)
+        if present is None or value is None:
+            raise Unsupported(
+                host.name, f"the kernel has no parameter {key} for {want.name}", "is its kernel very old?"
+            )
+        if present != value:
+            await host.write(f"{_CONF}/{want.name}/{key}", f"{value}\n".encode())
+            done.append(f"set {key} {value} on {want.name}")
+    return done
+
+
+async def _settle_addresses(host: Host, view: _View, link: Link, want: SubInterface) -> list[str]:
+    """Remove the addresses of ours that are not wanted, then add those that are missing."""
+    done = []
+    present = {address.interface for address in view.addresses if address.link == link.index}
+    stale = [a.interface for a in view.ours_on(link) if a.interface not in want.addresses]
+    if stale or view.note:
+        # Deleting the first address of a prefix deletes the others of that prefix, whoever added them, unless
+        # the link promotes them (Documentation/networking/ip-sysctl). The link is ours, so may be told to.
+        promote = f"{_CONF}/{want.name}/promote_secondaries"
+        usual = await host.read(f"{_CONF}/default/promote_secondaries") or b"0\n"
+        if stale:
+            await host.write(promote, b"1\n")
+        for interface in stale:
+            await host.delete_address(link.index, interface)
+            done.append(f"removed address {interface} from {want.name}")
+        if await host.read(promote) != usual:
+            await host.write(promote, usual)
+    for interface in want.addresses:
+        if interface not in present:
+            await host.add_address(link.index, interface, protocol=ADDRESS_PROTOCOL)
+            done.append(f"added address {interface} to {want.name}")
+    return done
+
+
+# The parent
+
+
+def _parent(host: Host, view: _View, want: SubInterface) -> Link:
+    parent = view.named(want.parent)
+    if parent is None:
+        others = ", ".join(
+            sorted(
+                each.name for each in view.links if each.kind not in ("macvlan", "veth") and each.name != "lo"
+            )
+        )
+        raise Unsupported(
+            host.name,
+            f"there is no interface {want.parent}, which {want.name} needs as its parent; there are {others}",
+            f"correct the trunk of {host.name} in the topology, or make {want.parent} appear on the host",
+        )
+    if want.mtu is not None and want.mtu > parent.mtu:
+        raise Unsupported(
+            host.name,
+            f"{want.name} needs MTU {want.mtu}, but its parent {parent.name} carries {parent.mtu}",
+            f"raise the MTU of {parent.name} on the host, or lower the network's",
+        )
+    return parent
+
+
+def _was_down(parent: str) -> str:
+    return f"{PREVIOUS}/{file_name(parent)}.down"
+
+
+async def _raise_parent(host: Host, view: _View, parent: Link) -> str:
+    """Raise a parent that is down; if it is not one of ours, take care to be able to undo that."""
+    down = [child for child in view.on(parent) if not child.up and not owner_in_alias(child.alias)]
+    if not owner_in_alias(parent.alias):
+        await host.write(_was_down(parent.name), f"{parent.name}\n".encode())
+    await host.set_link(parent.index, up=True)
+    for child in down:
+        if child.name != parent.name and child.kind == "vlan":
+            await host.set_link(child.index, up=False)
+    return f"raised {parent.name}, which was down"
+
+
+async def _lower_unused_parents(host: Host) -> list[str]:
+    """Take down again what we raised and nobody uses any more."""
+    names = await host.entries(PREVIOUS)
+    if not names:
+        return []
+    links, addresses = await asyncio.gather(host.links(), host.addresses())
+    done = []
+    for name in names:
+        if not name.endswith(".down"):
+            continue
+        content = await host.read(f"{PREVIOUS}/{name}")
+        parent = next((link for link in links if content == f"{link.name}\n".encode()), None)
+        if parent is not None:
+            if any(link.parent == parent.index and link.kind != "veth" and link.up for link in links):
+                continue  # ours, or somebody else's who has come to rely on it
+            if parent.up and not any(address.link == parent.index for address in addresses):
+                await host.set_link(parent.index, up=False)
+                done.append(f"took {parent.name} down again")
+        await host.remove(f"{PREVIOUS}/{name}")
+    if await host.remove(PREVIOUS):
+        await host.remove(ROOT)
+    return done
+
+
+async def _records_on(host: Host, view: _View, link: Link, owner: str) -> list[SubInterface]:
+    """What we have on a link that must be made anew, from its files."""
+    contents = await asyncio.gather(
+        *(read_object(host, owner, _object(child.name)) for child in view.on(link))
+    )
+    return [wish for content in contents if (wish := from_boot_content(content))]
+
+
+# Refusals
+
+
+def _whose(link: Link) -> str:
+    owner = owner_in_alias(link.alias)
+    if owner:
+        return f"the stack {owner}"
+    return f"somebody else (its alias is {link.alias!r})" if link.alias else "somebody else (it has no alias)"
+
+
+def _refuse_foreign(host: Host, view: _View, link: Link, want: SubInterface, adopt: bool) -> None:
+    """Raise, unless it may be adopted as it is."""
+    has = _shape(link.kind, view.name_of(link.parent), link.vlan)
+    fits = view.has_shape(link, want)
+    if adopt and fits and not owner_in_alias(link.alias):
+        return
+    if owner_in_alias(link.alias):
+        hint = "give one of the two stacks another VLAN on this host, or remove it from that stack first"
+    elif fits:
+        hint = (
+            f"set `adopt: true` for {host.name} to take it over as it runs, "
+            f"or remove it: ip link delete {link.name}"
+        )
+    else:
+        hint = (
+            f"it cannot be adopted, being {has} instead of {_shape(_kind(want), want.parent, want.vlan)}: "
+            f"rename or remove it by hand"
+        )
+    raise ConflictError(host.name, f"there is already a link {link.name}, {has}, of {_whose(link)}", hint)
+
+
+def _refuse_taken_vlan(host: Host, view: _View, parent: Link, want: SubInterface) -> None:
+    """Raise if another link holds the VLAN id on that parent."""
+    for link in view.on(parent):
+        if (
+            link.kind == "vlan"
+            and link.vlan == want.vlan
+            and link.protocol == "802.1q"
+            and link.name != want.name
+        ):
+            raise ConflictError(
+                host.name,
+                f"VLAN {want.vlan} on {parent.name} is already taken by {link.name} of {_whose(link)}, "
+                f"so {want.name} cannot be made",
+                f"use another VLAN id, or remove it: ip link delete {link.name}",
+            )
+
+
+def _refuse_taken_addresses(host: Host, view: _View, want: SubInterface) -> None:
+    """Raise if a link of others has one of the addresses. Ours may: a network moves to another link so."""
+    for address in view.addresses:
+        holder = next((link for link in view.links if link.index == address.link), None)
+        if holder is None or holder.name == want.name or holder.alias == alias(view.owner):
+            continue
+        for wanted in want.addresses:
+            if address.interface.ip == wanted.ip:
+                raise ConflictError(
+                    host.name,
+                    f"address {wanted.ip} of {want.name} is already on {holder.name} of {_whose(holder)}",
+                    f"use another gateway address, or remove it: ip address delete {address.interface} "
+                    f"dev {holder.name}",
+                )
+
+
+def _refuse_to_orphan(host: Host, view: _View, link: Link, owner: str) -> None:
+    """Raise if deleting the link would take a foreign one along."""
+    for child in view.on(link):
+        if child.alias != alias(owner):
+            raise ConflictError(
+                host.name,
+                f"{link.name} cannot be deleted: {child.name} of {_whose(child)} sits on it and would go too",
+                f"remove it first: ip link delete {child.name}",
+            )
+
+
+def _refused(host: Host, want: SubInterface, failure: NetlinkFailure) -> HostError:
+    """A refusal of the kernel in the user's terms."""
+    what = f"{want.name} ({_shape(_kind(want), want.parent, want.vlan)})"
+    if failure.code == errno.EOPNOTSUPP:
+        module = "8021q" if want.vlan is not None else "macvlan"
+        return Unsupported(
+            host.name,
+            f"the kernel cannot make {what}: it has no support for {_kind(want)} links",
+            f"load the module on the host: modprobe {module} (some images lack it: linux-modules-extra)",
+        )
+    if failure.code in (errno.EPERM, errno.EACCES):
+        return PermissionDenied(
+            host.name,
+            f"the kernel refuses to change {what}: {failure}",
+            "the ssh user must be root or able to sudo",
+        )
+    if failure.code == errno.EEXIST:
+        return ConflictError(
+            host.name,
+            f"{what} was made by somebody else at the same moment: {failure}",
+            "run it again to see who",
+        )
+    if failure.code == errno.ENODEV:
+        return ConflictError(
+            host.name, f"an interface vanished while {what} was set up: {failure}", "run it again"
+        )
+    return Unsupported(
+        host.name, f"the kernel refuses {what}: {failure}", "see `dmesg` on the host for its reason"
+    )
+
+
+async def _verify(host: Host, want: SubInterface, owner: str) -> None:
+    facts = await read_sub_interface(host, want.name, owner)
+    wrong = (f"{want.name} is gone",) if facts is None else facts.differences(want, owner)
+    if wrong:
+        raise VerificationError(
+            host.name,
+            f"{want.name} was set up, but right after: {'; '.join(wrong)}",
+            f"some network manager on the host undoes it: tell it to leave {want.name} alone "
+            f"(systemd-networkd: Unmanaged=yes in a .network file; NetworkManager: unmanaged-devices)",
+        )
