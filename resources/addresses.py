@@ -1,0 +1,70 @@
+"""Which container of a host has which address, so that one that takes an address over gets it.
+
+The engine makes what is new before it removes what is not wanted any more, and replaces containers at the
+same time. So the address of a container that was renamed, or that exchanged its own with another one, is
+still in use when Docker is asked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from hosts.containers import ensure_detached
+from hosts.host import Host
+from model.fabric import HostPlan
+from resources.host_ref import HostRef
+from resources.provider import Properties, plain
+from resources.session import on_host
+
+Holders = Mapping[str, Mapping[str, str]]  # by network and address: the container
+
+
+def leaving(before: Holders, after: Holders) -> Iterator[tuple[str, str]]:
+    """(container, network) wherever an address that a container has is now meant for another one."""
+    for network, holders in before.items():
+        for address, holder in holders.items():
+            if after.get(network, {}).get(address, holder) != holder:
+                yield holder, network
+
+
+class AddressesProvider(ResourceProvider):
+    """Takes a container off a network when its address is meant for another one.
+
+    The container itself is about to be removed or replaced: its own address has changed, or it is gone from
+    the plan.
+    """
+
+    serialize_as_secret_always = False
+
+    def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
+        return DiffResult(plain(olds["holders"]) != plain(news["holders"]), [])
+
+    def create(self, props: Properties) -> CreateResult:
+        return CreateResult(props["host"], plain(props))
+
+    def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
+        moves = list(leaving(olds["holders"], news["holders"]))
+
+        async def detach(host: Host) -> None:
+            for container, network in moves:
+                await ensure_detached(host, container, network, news["owner"])
+
+        if moves:
+            on_host(news["host"], news["address"], news.get("ssh_config"), detach)
+        return UpdateResult(plain(news))
+
+
+class Addresses(Resource, module="docker", name="Addresses"):
+    """The addresses of one host's containers; each of these must wait for it."""
+
+    def __init__(self, plan: HostPlan, at: HostRef, opts: pulumi.ResourceOptions | None = None) -> None:
+        holders: dict[str, dict[str, str]] = {network.name: {} for network in plan.networks}
+        for container in plan.containers:
+            for attachment in container.attachments:
+                holders[attachment.network][str(attachment.address)] = container.name
+        super().__init__(
+            AddressesProvider(), f"{plan.host.name}-addresses", at.inputs() | {"holders": holders}, opts
+        )

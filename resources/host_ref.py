@@ -1,0 +1,38 @@
+"""Which host, how to reach it, and in whose name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hosts import ssh
+from resources.session import target
+
+
+@dataclass(frozen=True)
+class HostRef:
+    """What every resource of a host has in common; the inputs that all share."""
+
+    host: str
+    address: str  # an ssh destination
+    ssh_config: str | None  # path, relative to the program's folder; None: the user's own
+    owner: str  # project/stack
+
+    def inputs(self) -> dict[str, Any]:
+        """As resource inputs."""
+        return {
+            "host": self.host,
+            "address": self.address,
+            "ssh_config": self.ssh_config,
+            "owner": self.owner,
+            "drift": [],
+        }
+
+    def ssh_options(self) -> tuple[str, ...]:
+        """What docker's ssh is given, so that it reaches the host just as ours does."""
+        return ssh.options(target(self.host, self.address, self.ssh_config))
+
+    @property
+    def docker_url(self) -> str:
+        """The daemon on this host, for docker's clients."""
+        return self.address if self.address.startswith("ssh://") else f"ssh://{self.address}"

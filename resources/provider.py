@@ -1,0 +1,118 @@
+"""What all our dynamic providers share: which host, what is compared, what is told to the user.
+
+A provider class is pickled by reference, so its module path is part of every stored state and its
+instances carry nothing. `check` and `diff` are pure, because the engine runs them one after the
+other; everything else talks to one host over the process's one connection to it.
+
+Inputs are the wish, as plain data, plus `drift`, which is wished to be empty. `read` fills it with what
+the host shows that differs, a sentence each: so `pulumi refresh` prints the differences in words, and
+the next `pulumi up` sees that there is something to mend.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+
+from hosts.change import Change
+from hosts.errors import HostError
+from hosts.host import Host
+from resources.session import on_host
+
+T = TypeVar("T")
+Properties = dict[str, Any]
+
+CONNECTION = ("address", "ssh_config")  # how to reach the host: a change here never changes the host
+COMMON = ("host", *CONNECTION, "owner")
+DRIFT = "drift"
+
+
+class _QuietAboutHosts(logging.Filter):
+    """Keeps gRPC from printing a traceback for a `HostError`: the engine shows its sentence already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HostError))
+
+
+logging.getLogger("grpc._server").addFilter(_QuietAboutHosts())
+
+
+class HostProvider(ResourceProvider):
+    """One kind of object on a host: how to make, compare and remove it.
+
+    `wish` names the inputs of the kind beside `COMMON`; one that is absent equals None. A change in one
+    of `identity` means another object: the new one is made before the old one is removed.
+    """
+
+    serialize_as_secret_always = False  # nothing in it is secret, and secret values are slow and noisy
+    wish: ClassVar[tuple[str, ...]] = ()
+    identity: ClassVar[tuple[str, ...]] = ("host", "owner")
+
+    @abstractmethod
+    async def ensure(self, host: Host, props: Properties) -> Change:
+        """Make the object as wished, whatever is there."""
+
+    @abstractmethod
+    async def differences(self, host: Host, props: Properties) -> Sequence[str] | None:
+        """In what the host is not as wished, a clause each; None if the object is gone."""
+
+    @abstractmethod
+    async def take_away(self, host: Host, props: Properties) -> Change:
+        """Remove the object. One that is gone already is fine."""
+
+    def id_of(self, props: Properties) -> str:
+        """The object's id in the state."""
+        return str(props["host"])
+
+    def check(self, _olds: Properties, news: Properties) -> CheckResult:
+        return CheckResult(plain(news), [])
+
+    def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
+        changed = _changed(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
+        return DiffResult(bool(changed), [key for key in changed if key in self.identity])
+
+    def create(self, props: Properties) -> CreateResult:
+        wished = plain(props)
+        _on_host(wished, lambda host: self.ensure(host, wished))
+        return CreateResult(self.id_of(wished), wished)
+
+    def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
+        wished = plain(news)
+        if _changed(plain(olds), wished, (*self.wish, DRIFT)):
+            _on_host(wished, lambda host: self.ensure(host, wished))
+        return UpdateResult(wished)
+
+    def read(self, id_: str, props: Properties) -> ReadResult:
+        recorded = plain(props)
+        found = _on_host(recorded, lambda host: self.differences(host, recorded))
+        if found is None:
+            return ReadResult("", {})
+        seen = recorded | {DRIFT: list(found)}
+        return ReadResult(id_, seen, {key: value for key, value in seen.items() if not key.startswith("__")})
+
+    def delete(self, _id: str, props: Properties) -> None:
+        recorded = plain(props)
+        _on_host(recorded, lambda host: self.take_away(host, recorded))
+
+
+def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:
+    return on_host(props["host"], props["address"], props.get("ssh_config"), operation)
+
+
+def _changed(olds: Properties, news: Properties, keys: tuple[str, ...]) -> list[str]:
+    return [key for key in keys if (olds.get(key) or None) != (news.get(key) or None)]
+
+
+def plain(value: Any) -> Any:
+    """Undo what the engine's protocol does to values: every number arrives as a float."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,52 @@
+"""A host's kernel parameters, as far as the fabric needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from hosts.change import Change
+from hosts.host import Host
+from hosts.sysctls import ensure_sysctls, path_of, read_boot_sysctls, read_sysctls, remove_sysctls
+from resources.host_ref import HostRef
+from resources.provider import HostProvider, Properties
+
+
+class SysctlsProvider(HostProvider):
+    """All parameters of one host, shared with whoever else needs the same values there."""
+
+    wish = ("values",)
+
+    async def ensure(self, host: Host, props: Properties) -> Change:
+        return await ensure_sysctls(host, props["values"], props["owner"])
+
+    async def differences(self, host: Host, props: Properties) -> Sequence[str]:
+        wished: dict[str, str] = props["values"]
+        present = await read_sysctls(host, wished)
+        at_boot = await read_boot_sysctls(host, props["owner"])
+        return [
+            *(
+                f"{key} is {present[key]} instead of {value}"
+                for key, value in wished.items()
+                if present[key] != value
+            ),
+            *(
+                f"{key} would not be {value} after a reboot"
+                for key, value in wished.items()
+                if at_boot.get(path_of(key)) != value
+            ),
+        ]
+
+    async def take_away(self, host: Host, props: Properties) -> Change:
+        return await remove_sysctls(host, props["owner"])
+
+
+class Sysctls(Resource, module="net", name="Sysctls"):
+    """Kernel parameters of a host by dotted key, in force also after a reboot."""
+
+    def __init__(
+        self, name: str, at: HostRef, values: Mapping[str, str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(SysctlsProvider(), name, at.inputs() | {"values": dict(values)}, opts)
