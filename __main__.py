@@ -1,0 +1,37 @@
+"""macvlan-fabric: from the topology in the stack's configuration to a running VLAN fabric."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components import VlanFabric
+from configuration import read_topology, stack_file
+from model import summary
+from model.errors import Place, TopologyError
+from model.fabric import plan
+from model.reachability import check_expectations, report
+from resources.preflight import preflight
+
+try:
+    topology = read_topology(pulumi.get_stack(), pulumi.Config().get("topology"))
+    fabric = plan(topology, owner=f"{pulumi.get_project()}/{pulumi.get_stack()}")
+    broken = check_expectations(topology, fabric, Place(stack_file(pulumi.get_stack())))
+    if broken:
+        raise TopologyError(broken)
+except TopologyError as error:
+    raise pulumi.RunError(str(error)) from None
+
+problems, unseen = preflight(fabric, topology.ssh_config)
+if problems:
+    raise pulumi.RunError("\n".join(map(str, problems)))
+for absent in unseen:
+    pulumi.log.warn(str(absent))
+
+truth = report(topology, fabric)
+built = VlanFabric(fabric, topology.ssh_config)
+
+pulumi.export("container_ips", built.container_ips)
+pulumi.export("networks", summary.networks(topology, fabric))
+pulumi.export("gateway", summary.gateway(topology, fabric))
+pulumi.export("reachability", {"matrix": truth.matrix, "exceptions": truth.exceptions})
+pulumi.export("paths", truth.paths)

@@ -1,0 +1,82 @@
+"""The whole fabric, in the order that keeps it safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+
+from components.docker_host import DockerHost, reported_addresses
+from components.gateway import VlanGateway
+from components.macvlan import MacvlanNetwork, Membership
+from components.trunk import VlanTrunk
+from model.fabric import Fabric, HostPlan
+from resources import BootUnit, HostRef
+
+
+class VlanFabric(pulumi.ComponentResource):
+    """Everything a plan asks for, on every host.
+
+    Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
+    docker networks on them; containers. Hosts do not wait for each other.
+    """
+
+    def __init__(
+        self, fabric: Fabric, ssh_config: str | None = None, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("macvlan-fabric:index:VlanFabric", fabric.owner.rpartition("/")[2], None, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        trunks: dict[str, VlanTrunk] = {}
+        daemons: dict[str, DockerHost] = {}
+        for plan in fabric.hosts:
+            if not _concerned(plan):
+                continue
+            name = plan.host.name
+            at = HostRef(name, plan.host.address, ssh_config, fabric.owner)
+            boot = BootUnit(name, at, opts=inside)
+            after: list[pulumi.Resource] = []
+            if plan.firewall or plan.sysctls:
+                after = VlanGateway(plan, at, boot, opts=inside).filtering
+            trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
+            if plan.networks or plan.containers:
+                daemons[name] = DockerHost(plan, at, boot, opts=inside)
+
+        self.networks = {
+            name: MacvlanNetwork(name, members, opts=inside)
+            for name, members in _memberships(fabric, trunks, daemons).items()
+        }
+        self.containers: dict[str, docker.Container] = {
+            container.name: daemons[plan.host.name].run(
+                container,
+                {
+                    name: network.on[plan.host.name]
+                    for name, network in self.networks.items()
+                    if plan.host.name in network.on
+                },
+            )
+            for plan in fabric.hosts
+            for container in plan.containers
+        }
+        self.container_ips: dict[str, pulumi.Output[Any]] = {
+            name: reported_addresses(container) for name, container in sorted(self.containers.items())
+        }
+        self.register_outputs({"container_ips": self.container_ips})
+
+
+def _concerned(plan: HostPlan) -> bool:
+    return bool(plan.links or plan.networks or plan.containers or plan.sysctls or plan.firewall)
+
+
+def _memberships(
+    fabric: Fabric, trunks: dict[str, VlanTrunk], daemons: dict[str, DockerHost]
+) -> dict[str, list[Membership]]:
+    """Per network, in the plan's order, the hosts it is on."""
+    members: dict[str, list[Membership]] = {}
+    for plan in fabric.hosts:
+        for network in plan.networks:
+            host = plan.host.name
+            members.setdefault(network.name, []).append(
+                Membership(daemons[host], network, trunks[host].links[network.parent])
+            )
+    return members

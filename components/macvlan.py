@@ -1,0 +1,79 @@
+"""A network as Docker sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_docker as docker
+
+from components.docker_host import DockerHost
+from hosts.ownership import DOCKER_LABEL
+from model.fabric import DockerNetwork
+from resources import SubInterface
+
+PARENT_LABEL = "macvlan-fabric.parent"
+
+
+@dataclass(frozen=True)
+class Membership:
+    """One host's part in a network."""
+
+    host: DockerHost
+    network: DockerNetwork
+    parent: SubInterface
+
+
+class MacvlanNetwork(pulumi.ComponentResource):
+    """One network of the topology: a docker macvlan network of its name on every host that has it.
+
+    `on` maps the host's name to the docker network there.
+    """
+
+    def __init__(
+        self, name: str, members: Sequence[Membership], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("macvlan-fabric:docker:MacvlanNetwork", name, None, opts)
+        self.on = {member.host.host: self._network(member) for member in members}
+        self.register_outputs({"hosts": list(self.on)})
+
+    def _network(self, member: Membership) -> docker.Network:
+        wanted, host = member.network, member.host
+        options = {"parent": wanted.parent}
+        if wanted.mtu is not None:
+            options["com.docker.network.driver.mtu"] = str(wanted.mtu)
+        return docker.Network(
+            f"{wanted.name}-{host.host}",
+            name=host.holdings.name_of(wanted.name),
+            driver="macvlan",
+            options=options,
+            ipam_configs=[
+                docker.NetworkIpamConfigArgs(
+                    subnet=str(wanted.subnet),
+                    gateway=str(wanted.gateway),
+                    ip_range=str(wanted.ip_range) if wanted.ip_range else None,
+                    aux_address={name: str(address) for name, address in wanted.aux_addresses} or None,
+                )
+            ],
+            labels=[
+                docker.NetworkLabelArgs(label=DOCKER_LABEL, value=host.owner),
+                # a parent that was made anew has lost the containers' interfaces: they must be made anew, too
+                docker.NetworkLabelArgs(label=PARENT_LABEL, value=_incarnation(member.parent)),
+            ],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=host.provider,
+                depends_on=[member.parent],
+                delete_before_replace=True,  # old and new cannot share name, parent and subnet
+            ),
+        )
+
+
+def _incarnation(parent: SubInterface) -> pulumi.Output[str]:
+    """Which one it is, of all that had its name.
+
+    It is known even where the parent could not be made; else the provider would report that the label lacks a
+    value, instead of the engine skipping the network.
+    """
+    return parent.incarnation.apply(lambda it: it if isinstance(it, str) else "", run_with_unknowns=True)
