@@ -1,0 +1,1 @@
+"""Asking the wire: what containers really reach, beside what the plan says."""

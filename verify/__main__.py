@@ -1,0 +1,76 @@
+"""`python -m verify`: asks the containers of a stack who answers them, and compares with the plan.
+
+Exit status 0 if everything is as expected, 1 if not, 2 if that could not be found out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from configuration import read_topology
+from hosts import loop
+from hosts.errors import HostError
+from hosts.host import Host
+from model.errors import TopologyError
+from model.fabric import Fabric, plan
+from model.reachability import predictions
+from resources.session import session
+from verify.measure import Observation, measure
+from verify.table import table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        stack = arguments.stack or _selected_stack()
+        project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
+        topology = read_topology(stack)
+        fabric = plan(topology, owner=f"{project}/{stack}")
+    except (TopologyError, LookupError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    observed = loop.run(_observe(fabric, topology.ssh_config))
+    print(table(observed, everything=arguments.all))
+    if any(observation.seen is None for observation in observed):
+        return 2
+    return 0 if all(observation.agrees for observation in observed) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m verify", description=__doc__)
+    parser.add_argument("--stack", help="the stack; by default the one that is selected")
+    parser.add_argument("--all", action="store_true", help="list every pair, however many there are")
+    return parser
+
+
+def _selected_stack() -> str:
+    shown = subprocess.run(["pulumi", "stack", "--show-name"], capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise LookupError(f"no stack is selected: {shown.stderr.strip()}\n  hint: name one with --stack")
+    return shown.stdout.strip().rpartition("/")[2]
+
+
+async def _observe(fabric: Fabric, ssh_config: str | None) -> tuple[Observation, ...]:
+    """Connect to every host that has containers, and let them all ask."""
+    plans = [host for host in fabric.hosts if host.containers]
+
+    async def reach(name: str, address: str) -> Host | HostError:
+        try:
+            return await session(name, address, ssh_config)
+        except HostError as error:
+            return error
+
+    reached = await asyncio.gather(*(reach(p.host.name, p.host.address) for p in plans))
+    hosts = {p.host.name: host for p, host in zip(plans, reached, strict=True)}
+    return await measure(hosts, predictions(fabric))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
