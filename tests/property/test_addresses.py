@@ -1,0 +1,216 @@
+"""Laws of the address plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject, DrawFn
+
+from model.addresses import AddressPlan, capacity, capacity_problem, plan_addresses, slices
+from model.topology import Attachment, Container, Host, Network, Topology, Trunk
+from tests.strategies import topologies
+
+T = TypeVar("T")
+Users = dict[tuple[str, str], IPv4Address]  # by (container, network)
+
+
+@st.composite
+def crowded(draw: DrawFn) -> Topology:
+    """Small networks that are nearly or entirely full, on more hosts than there are slices."""
+    hosts = tuple(
+        Host(f"host{i}", f"host{i}", (Trunk("trunk", "eth2"),)) for i in range(draw(st.integers(1, 9)))
+    )
+    networks = []
+    containers = []
+    for number in range(1, draw(st.integers(1, 3)) + 1):
+        subnet = IPv4Network(((10 << 24) + (number << 8), draw(st.integers(26, 30))))
+        gateway = subnet[draw(st.integers(1, subnet.num_addresses - 2))]
+        network = Network(f"net{number}", number, subnet, gateway)
+        networks.append(network)
+        free = [address for address in subnet.hosts() if address != gateway]
+        count = draw(st.integers(0, len(free)) | st.just(len(free)))
+        statics = draw(st.lists(st.sampled_from(free), unique=True, max_size=count))
+        for i in range(count):
+            address = statics[i] if i < len(statics) else None
+            host = draw(st.sampled_from(hosts)).name
+            containers.append(_container(f"c{number}-{i}", host, network.name, address))
+    return Topology(hosts, tuple(networks), tuple(draw(st.permutations(containers))))
+
+
+def _container(name: str, host: str, network: str, address: IPv4Address | None = None) -> Container:
+    return Container(name, host, (Attachment(network, address),), "busybox:latest")
+
+
+any_topology = topologies() | crowded()
+
+
+def declared(topology: Topology) -> dict[tuple[str, str], IPv4Address | None]:
+    """Every attachment, with its static address."""
+    return {(c.name, a.network): a.address for c in topology.containers for a in c.attachments}
+
+
+def moved(before: AddressPlan, after: AddressPlan) -> Users:
+    """Who has another address than before, with the address it had."""
+    return {who: address for who, address in before.addresses.items() if after.addresses.get(who) != address}
+
+
+def insert(things: tuple[T, ...], position: int, thing: T) -> tuple[T, ...]:
+    return (*things[:position], thing, *things[position:])
+
+
+def with_container(data: DataObject, topology: Topology, *, position: int) -> Topology | None:
+    """One container more, static on any free address or automatic, at a position; None if all is full."""
+    counts = dict.fromkeys((n.name for n in topology.networks), 0)
+    for _, on in declared(topology):
+        counts[on] += 1
+    roomy = [n for n in topology.networks if counts[n.name] < capacity(n)]
+    if not roomy:
+        return None
+    network = data.draw(st.sampled_from(roomy))
+    statics = {address for (_, name), address in declared(topology).items() if name == network.name}
+    offset = data.draw(st.integers(1, network.subnet.num_addresses - 2))
+    static = data.draw(st.sampled_from((None, network.subnet[offset])))
+    if static in statics or static == network.gateway:
+        static = None
+    host = data.draw(st.sampled_from([h for h in topology.hosts if _has(h, network.trunk)] or topology.hosts))
+    newcomer = _container("newcomer", host.name, network.name, static)
+    return replace(topology, containers=insert(topology.containers, position, newcomer))
+
+
+def _has(host: Host, trunk: str) -> bool:
+    return any(t.name == trunk for t in host.trunks)
+
+
+@given(any_topology)
+def test_everybody_has_an_address_of_his_own_that_a_machine_can_have(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    assert plan.addresses.keys() == declared(topology).keys()
+    for network in topology.networks:
+        here = [address for (_, name), address in plan.addresses.items() if name == network.name]
+        assert len(set(here)) == len(here)
+        for address in here:
+            assert address in network.subnet
+            assert address not in (
+                network.subnet.network_address,
+                network.subnet.broadcast_address,
+                network.gateway,
+            )
+
+
+@given(any_topology)
+def test_static_addresses_are_kept(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    for who, address in declared(topology).items():
+        assert address in (None, plan.addresses[who])
+
+
+@given(any_topology)
+def test_automatic_addresses_come_from_the_slice_of_their_host_while_it_has_any(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    hosts = {container.name: container.host for container in topology.containers}
+    for network in topology.networks:
+        taken = {address for (_, name), address in plan.addresses.items() if name == network.name}
+        taken |= {network.gateway, network.subnet.network_address, network.subnet.broadcast_address}
+        of_hosts = slices(topology, network)
+        for (container, name), static in declared(topology).items():
+            own = of_hosts.get(hosts[container])
+            if name == network.name and static is None and own is not None:
+                assert plan.addresses[container, name] in own or taken.issuperset(own)
+
+
+@given(any_topology)
+def test_slices_are_disjoint_parts_of_the_upper_half(topology: Topology) -> None:
+    for network in topology.networks:
+        upper = list(network.subnet.subnets())[1]
+        own = list(slices(topology, network).values())
+        assert all(one.subnet_of(upper) for one in own)
+        assert not any(a.overlaps(b) for i, a in enumerate(own) for b in own[:i])
+
+
+@given(any_topology)
+def test_docker_may_only_hand_out_what_is_its_host_s_own(topology: Topology) -> None:
+    """The range is the host's slice, or nothing but the gateway; all others' addresses in it are kept out."""
+    plan = plan_addresses(topology)
+    hosts = {container.name: container.host for container in topology.containers}
+    assert plan.ranges.keys() == {(hosts[container], network) for container, network in plan.addresses}
+    for (host, name), host_range in plan.ranges.items():
+        network = topology.network(name)
+        own = slices(topology, network).get(host)
+        assert host_range.ip_range == (own or IPv4Network(network.gateway))
+        others = {
+            (container, address)
+            for (container, on), address in plan.addresses.items()
+            if on == name and address in host_range.ip_range and hosts[container] != host
+        }
+        assert set(host_range.aux_addresses) == others
+        assert len(host_range.aux_addresses) == len(others)
+
+
+@given(any_topology, st.data())
+def test_an_appended_container_moves_nobody(topology: Topology, data: DataObject) -> None:
+    """A static one may have been put on somebody's automatic address; that one has to move."""
+    larger = with_container(data, topology, position=len(topology.containers))
+    if larger is not None:
+        before, after = plan_addresses(topology), plan_addresses(larger)
+        if larger.containers[-1].attachments[0].address is None:
+            assert not moved(before, after)
+        assert_only_displaced(before, after, "newcomer")
+
+
+@given(any_topology, st.data())
+def test_an_inserted_container_moves_only_whom_it_displaces(topology: Topology, data: DataObject) -> None:
+    larger = with_container(data, topology, position=data.draw(st.integers(0, len(topology.containers))))
+    if larger is not None:
+        assert_only_displaced(plan_addresses(topology), plan_addresses(larger), "newcomer")
+
+
+def assert_only_displaced(before: AddressPlan, after: AddressPlan, newcomer: str) -> None:
+    """Nobody moved whose address was not taken by the newcomer, or by somebody who had to move."""
+    holders = {(network, address): name for (name, network), address in after.addresses.items()}
+    gone = moved(before, after)
+    for (_, network), address in gone.items():
+        holder = holders.get((network, address))
+        assert holder is not None
+        assert holder == newcomer or (holder, network) in gone
+    taken = {(network, address) for (name, network), address in after.addresses.items() if name == newcomer}
+    if taken.isdisjoint((network, address) for (_, network), address in before.addresses.items()):
+        assert not gone
+
+
+@given(any_topology, st.data())
+def test_a_host_or_a_network_more_moves_nothing_where_it_takes_nothing(
+    topology: Topology, data: DataObject
+) -> None:
+    before = plan_addresses(topology)
+    host = Host("newcomer", "newcomer", topology.hosts[0].trunks)
+    appended = replace(topology, hosts=(*topology.hosts, host))
+    assert plan_addresses(appended) == before
+    inserted = replace(
+        topology, hosts=insert(topology.hosts, data.draw(st.integers(0, len(topology.hosts))), host)
+    )
+    if all(_takes_a_free_slice(topology, inserted, network) for network in topology.networks):
+        assert plan_addresses(inserted) == before
+    network = Network("newcomer", 4094, IPv4Network("192.168.7.0/24"), IPv4Address("192.168.7.1"))
+    position = data.draw(st.integers(0, len(topology.networks)))
+    assert plan_addresses(replace(topology, networks=insert(topology.networks, position, network))) == before
+
+
+def _takes_a_free_slice(before: Topology, after: Topology, network: Network) -> bool:
+    taken = slices(after, network).get("newcomer")
+    return taken not in slices(before, network).values()
+
+
+@given(crowded())
+def test_every_address_of_a_network_can_be_used_and_no_more(topology: Topology) -> None:
+    for network in topology.networks:
+        usable = capacity(network)
+        assert usable == sum(1 for _ in network.subnet.hosts()) - 1
+        assert capacity_problem(network, usable) is None
+        assert capacity_problem(network, usable + 1) is not None
+        full = tuple(_container(f"c{i}", topology.hosts[0].name, network.name) for i in range(usable))
+        plan = plan_addresses(replace(topology, containers=full))
+        assert set(plan.addresses.values()) == set(network.subnet.hosts()) - {network.gateway}

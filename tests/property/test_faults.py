@@ -1,0 +1,118 @@
+"""A fault at every single step of every operation, on the jobs that users have."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hosts.boot import ensure_boot_unit
+from hosts.errors import HostError
+from hosts.fake import FakeHost, Fault, Machine
+from hosts.firewall import ensure_firewall
+from hosts.leave import leave
+from hosts.links import ensure_sub_interface, remove_sub_interface
+from hosts.sysctls import ensure_sysctls
+from model.fabric import HostPlan, plan
+from model.topology import Allow, Topology
+from tests.tutorial import OWNER, TUTORIAL, network
+from tests.wishes import Surroundings, foreign, order_of_foreign_rules, session
+
+Job = Callable[[FakeHost], Coroutine[Any, Any, None]]
+
+
+def job(topology: Topology) -> Job:
+    """What `pulumi up` does to the gateway, in the engine's order."""
+    wanted: HostPlan = plan(topology, OWNER).hosts[0]
+
+    async def up(host: FakeHost) -> None:
+        await ensure_boot_unit(host, OWNER)
+        assert wanted.firewall is not None
+        await ensure_firewall(host, wanted.firewall)
+        await ensure_sysctls(host, dict(wanted.sysctls), OWNER)
+        for link in wanted.links:
+            await ensure_sub_interface(host, link, OWNER)
+        for name in ("eth2.10", "eth2.20", "eth2.30"):
+            if name not in {link.name for link in wanted.links}:
+                await remove_sub_interface(host, name, OWNER)
+
+    return up
+
+
+async def down(host: FakeHost) -> None:
+    await leave(host, OWNER)
+
+
+async def nothing(_: FakeHost) -> None:
+    pass
+
+
+def with_gateway(**changes: Any) -> Topology:
+    assert TUTORIAL.gateway is not None
+    return replace(TUTORIAL, gateway=replace(TUTORIAL.gateway, **changes))
+
+
+MOVED = replace(TUTORIAL, networks=(TUTORIAL.networks[0], replace(TUTORIAL.networks[1], vlan=30)))
+WIDER = replace(
+    with_gateway(
+        networks=("mac_net10", "mac_net20", "mac_net30"),
+        allow=(Allow("mac_net10", "mac_net20"), Allow("mac_net10", "mac_net30", both=False)),
+    ),
+    networks=(*TUTORIAL.networks, network(30)),
+)
+
+JOBS: dict[str, tuple[Job, Job]] = {
+    "from a bare host to the tutorial": (nothing, job(TUTORIAL)),
+    "nothing to do": (job(TUTORIAL), job(TUTORIAL)),
+    "another VLAN id": (job(TUTORIAL), job(MOVED)),
+    "one network more": (job(TUTORIAL), job(WIDER)),
+    "one network less": (job(WIDER), job(TUTORIAL)),
+    "routed, and nothing allowed": (job(TUTORIAL), job(with_gateway(nat="routed", allow=()))),
+    "back to a bare host": (job(TUTORIAL), down),
+}
+
+AROUND = Surroundings(trunk_up=False, neighbour="theirs", docker=True, their_chain=True, file=True)
+
+
+def after(machine: Machine, *jobs: Job, fault: Fault | None = None) -> tuple[Machine, int]:
+    """A copy of the machine after these, and how many steps they took."""
+    host = session(machine)
+    host.reconnect(fault)
+    for each in jobs:
+        asyncio.run(each(host))
+    with host.machine() as end:
+        return end, host.steps
+
+
+def broken(machine: Machine, work: Job, fault: Fault) -> Machine:
+    """A copy of the machine after work in which this went wrong."""
+    host = session(machine)
+    host.reconnect(fault)
+    with pytest.raises(HostError):
+        asyncio.run(work(host))
+    with host.machine() as end:
+        return end
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("effect", [False, True], ids=["before its effect", "after its effect"])
+def test_whatever_step_fails_the_next_run_converges(name: str, effect: bool) -> None:
+    before, work = JOBS[name]
+    machine = AROUND.machine()
+    bare, foreign_there, rules_there = machine.dump(), foreign(machine), order_of_foreign_rules(machine)
+    started, _ = after(machine, before)
+    good, steps = after(started, work)
+    expected = good.dump()
+    gone: dict[str, str] = {}  # what leaving makes of a state: many steps leave the same one
+    for step in range(1, steps + 1):
+        half = broken(started, work, Fault(step, effect))
+        assert foreign_there <= foreign(half), step
+        assert order_of_foreign_rules(half) == rules_there, step
+        state = half.dump() + repr(sorted(path for path in half.files if path.startswith("/run/")))
+        if state not in gone:
+            assert after(half, work)[0].dump() == expected, step
+            gone[state] = after(half, down)[0].dump()
+        assert gone[state] == bare, step

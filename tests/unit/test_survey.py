@@ -1,0 +1,214 @@
+"""Looking before anything is touched: one case per obstacle, with what the user is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Interface
+from typing import Any
+
+import pytest
+
+from hosts.boot import ensure_boot_unit
+from hosts.fake import FakeHost, Machine
+from hosts.firewall import ensure_firewall
+from hosts.links import ensure_sub_interface
+from hosts.ownership import DOCKER_LABEL
+from hosts.survey import survey
+from model.fabric import HostPlan, plan
+from tests.tutorial import OWNER, TUTORIAL
+
+ROUTER, HOST1, _ = plan(TUTORIAL, OWNER).hosts
+
+
+def docker_network(name: str, subnet: str | None, owner: str | None = None) -> dict[str, Any]:
+    """As `docker network inspect` prints one; for `host` and `none`, Config is null."""
+    return {
+        "Id": f"id-of-{name}",
+        "Name": name,
+        "Labels": {DOCKER_LABEL: owner} if owner else None,
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet}] if subnet else None},
+    }
+
+
+USUAL = [
+    docker_network("bridge", "172.17.0.0/16"),
+    docker_network("host", None),
+    docker_network("six", "fd00::/64"),
+    docker_network("none", None),
+]
+
+
+def machine() -> Machine:
+    machine = Machine.bare()
+    machine.docker_networks = list(USUAL)
+    return machine
+
+
+def problems(machine: Machine, wanted: HostPlan = ROUTER) -> list[str]:
+    host = FakeHost(wanted.host.name, machine)
+    before = machine.dump()
+    found = asyncio.run(survey(host, wanted, OWNER))
+    assert machine.dump() == before
+    assert not [step for step in host.log if step.startswith(("write", "add_", "set", "delete", "lock"))]
+    return [str(problem) for problem in found]
+
+
+@pytest.mark.parametrize("wanted", [ROUTER, HOST1])
+def test_nothing_stands_in_the_way_on_a_bare_host(wanted: HostPlan) -> None:
+    assert problems(machine(), wanted) == []
+
+
+def test_nothing_stands_in_the_way_of_what_is_there_already() -> None:
+    ready = machine()
+    host = FakeHost("router", ready)
+
+    async def up() -> None:
+        await ensure_boot_unit(host, OWNER)
+        assert ROUTER.firewall is not None
+        await ensure_firewall(host, ROUTER.firewall)
+        for link in ROUTER.links:
+            await ensure_sub_interface(host, link, OWNER)
+
+    asyncio.run(up())
+    for network in HOST1.networks:
+        assert ready.docker_networks is not None
+        ready.docker_networks.append(docker_network(network.name, str(network.subnet), OWNER))
+    assert problems(ready) == []
+    assert problems(ready, replace(HOST1, links=ROUTER.links)) == []
+
+
+def without_trunk(m: Machine) -> None:
+    m.kernel.links.pop(m.kernel.link("eth2").index)
+
+
+def hand_made(m: Machine, name: str = "eth2.10", vlan: int = 10) -> int:
+    return m.kernel.add(name, "vlan", m.kernel.link("eth2").index, vlan)
+
+
+def of_another_stack(m: Machine) -> None:
+    m.kernel.set(hand_made(m), alias="macvlan-fabric:tutorial/prod")
+
+
+def address(m: Machine, interface: str) -> None:
+    m.kernel.add_address(m.kernel.link("eth1").index, IPv4Interface(interface))
+
+
+def networks(m: Machine, *more: dict[str, Any]) -> None:
+    m.docker_networks = [*USUAL, *more]
+
+
+OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
+    "no trunk": (
+        ROUTER,
+        without_trunk,
+        "there is no interface eth2, which eth2.10 needs as its parent; there are eth1",
+        "correct the trunk of router in the topology, or make eth2 appear on the host",
+    ),
+    "foreign link": (
+        ROUTER,
+        hand_made,
+        "there is already a link eth2.10, VLAN 10 on eth2, of somebody else (it has no alias)",
+        "set `adopt: true` for router to take it over as it runs, or remove it: ip link delete eth2.10",
+    ),
+    "another stack's link": (
+        ROUTER,
+        of_another_stack,
+        "there is already a link eth2.10, VLAN 10 on eth2, of the stack tutorial/prod",
+        "give one of the two stacks another VLAN on this host, or remove it from that stack first",
+    ),
+    "VLAN taken": (
+        ROUTER,
+        lambda m: hand_made(m, "lan"),
+        "VLAN 10 on eth2 is already taken by lan of somebody else (it has no alias), "
+        "so eth2.10 cannot be made",
+        "use another VLAN id, or remove it: ip link delete lan",
+    ),
+    "address taken": (
+        ROUTER,
+        lambda m: address(m, "172.16.20.1/24"),
+        "address 172.16.20.1 of eth2.20 is already on eth1 of somebody else (it has no alias)",
+        "use another gateway address, or remove it: ip address delete 172.16.20.1/24 dev eth1",
+    ),
+    "prefix reached another way": (
+        ROUTER,
+        lambda m: address(m, "172.16.0.9/16"),
+        "the prefix 172.16.10.0/24 of eth2.10 overlaps 172.16.0.9/16 on eth1",
+        "use another subnet for the network, or another address there",
+    ),
+    "no 802.1Q": (
+        HOST1,
+        lambda m: setattr(m.kernel, "kinds", frozenset({"macvlan"})),
+        "the kernel has neither support for 802.1Q VLANs nor a module 8021q",
+        "some images lack it: install linux-modules-extra, or another kernel",
+    ),
+    "no iptables": (
+        ROUTER,
+        lambda m: m.missing.update(("iptables", "iptables-save")),
+        "there is no iptables-save, which the gateway's firewall needs",
+        "install it on the host: apt install iptables (or dnf install iptables-nft)",
+    ),
+    "no docker": (
+        HOST1,
+        lambda m: m.missing.add("docker"),
+        "there is no program docker, which its networks and containers need",
+        "install Docker on the host, with its command line",
+    ),
+    "docker network of that name": (
+        HOST1,
+        lambda m: networks(m, docker_network("mac_net10", "172.16.10.0/24")),
+        "there is already a docker network mac_net10 of somebody else",
+        "name the network otherwise, or remove it: docker network rm mac_net10",
+    ),
+    "another stack's docker network": (
+        HOST1,
+        lambda m: networks(m, docker_network("mac_net10", "10.0.0.0/24", "tutorial/prod")),
+        "there is already a docker network mac_net10 of the stack tutorial/prod",
+        "name the network otherwise, or remove it: docker network rm mac_net10",
+    ),
+    "docker network with an overlapping subnet": (
+        HOST1,
+        lambda m: networks(m, docker_network("wide", "172.16.20.0/22")),
+        "the subnet 172.16.20.0/24 of mac_net20 overlaps 172.16.20.0/22 of the docker network wide "
+        "of somebody else, which Docker refuses",
+        "use another subnet, or remove that network: docker network rm wide",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OBSTACLES)
+def test_an_obstacle_is_told_with_its_way_out(name: str) -> None:
+    wanted, obstruct, message, hint = OBSTACLES[name]
+    host = machine()
+    obstruct(host)
+    said = problems(host, wanted)
+    assert said[0] == f"{wanted.host.name}: {message}\n  hint: {hint}"
+    # a wide prefix stands in the way of both networks; all the rest of one thing only
+    assert len(said) == (2 if name == "prefix reached another way" else 1)
+
+
+def test_all_obstacles_are_told_at_once() -> None:
+    host = machine()
+    for name in ("another stack's link", "address taken", "no iptables"):
+        OBSTACLES[name][1](host)
+    assert len(problems(host)) == 3
+
+
+def test_adopting_leaves_nothing_in_the_way() -> None:
+    host = machine()
+    hand_made(host)
+    assert problems(host, replace(ROUTER, host=replace(ROUTER.host, adopt=True))) == []
+
+
+def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:
+    host = machine()
+    host.kernel.kinds = frozenset({"macvlan"})
+    host.modules = {"8021q"}
+    assert problems(host) == []
+
+
+def test_a_daemon_that_is_down_is_left_to_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = machine()
+    monkeypatch.setattr(host, "_docker", lambda _: (1, "", "Cannot connect to the Docker daemon"))
+    assert problems(host, HOST1) == []
