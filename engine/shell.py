@@ -13,8 +13,8 @@ from urllib.parse import quote as percent_encode
 from engine import EngineError
 from engine.build import complete
 
-# Protects the secrets of a lab's stacks from nobody: whoever has real ones sets PULUMI_CONFIG_PASSPHRASE or
-# PULUMI_CONFIG_PASSPHRASE_FILE, which then hold.
+# Of the committed stack, so that it opens for everybody; protects nothing. It comes before what the user may
+# have set for other projects; who has secrets to keep sets PULUMI_CONFIG_PASSPHRASE after reading `.lab/env`.
 LAB_PASSPHRASE = "macvlan-fabric"  # noqa: S105
 
 
@@ -28,23 +28,17 @@ class Environment:
 
     def applied_to(self, base: Mapping[str, str]) -> Dict[str, str]:
         """A copy of the environment `base` with all of it applied, for starting programs."""
-        passphrase = {} if PASSPHRASES & base.keys() else {"PULUMI_CONFIG_PASSPHRASE": LAB_PASSPHRASE}
         path = os.pathsep.join([*map(str, self.path), base.get("PATH", os.defpath)])
-        return {**self.defaults, **passphrase, **base, **self.settings, "PATH": path}
+        return {**self.defaults, **base, **self.settings, "PATH": path}
 
     def exports(self) -> List[str]:
         """The same as lines for a POSIX shell, which decides when it reads them what is already set."""
         path = ":".join(quote(str(folder)) for folder in self.path)
-        unset = "".join(f"${{{name}+set}}" for name in sorted(PASSPHRASES))
         return [
             *([f'export PATH={path}:"$PATH"'] if path else []),
             *(f"export {name}={quote(value)}" for name, value in self.settings.items()),
             *(f'export {name}="${{{name}-{value}}}"' for name, value in self.defaults.items()),
-            f'[ -n "{unset}" ] || export PULUMI_CONFIG_PASSPHRASE={quote(LAB_PASSPHRASE)}',
         ]
-
-
-PASSPHRASES = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"}
 
 
 def environment(cache: Path, state: Path, venv: Optional[Path] = None) -> Environment:
@@ -55,6 +49,7 @@ def environment(cache: Path, state: Path, venv: Optional[Path] = None) -> Enviro
     path = [venv.absolute() / "bin"] if venv else []
     settings = {
         "PULUMI_BACKEND_URL": "file://" + percent_encode(str(state.absolute())),
+        "PULUMI_CONFIG_PASSPHRASE": LAB_PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",  # else every command asks api.pulumi.com for newer versions
     }
     if not official_pulumi(cache):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from .command import find, run
+
+LONGEST_NAME = 13  # of a host; an interface name has 15 characters, two of which say which port it is
 
 
 def make_key(path: Path, comment: str) -> None:
@@ -44,6 +46,25 @@ def _path(path: Path) -> str:
     return '"' + str(path).replace("%", "%%") + '"'
 
 
+def shared_connections(directory: Path, host: str) -> Iterator[Path]:
+    """The sockets of the connections to `host` that all ssh share: a login costs a guest a third of a second."""
+    return directory.glob(f"ssh-*@{host}")
+
+
+def _sharing(directory: Path) -> str:
+    """ssh_config(5) lines for shared connections; none where the folder's path is too long for a socket's name."""
+    room = 107 - len(".0123456789abcdef")  # sun_path (unix(7)), less what ssh adds while it makes the socket
+    if len(bytes(directory / f"ssh-root@{'h' * LONGEST_NAME}")) > room:
+        return ""
+    return f"""\
+    ControlMaster auto
+    ControlPath {_path(directory)[:-1]}/ssh-%r@%n"
+    ControlPersist 60
+    ServerAliveInterval 5
+    ServerAliveCountMax 3
+"""
+
+
 def ssh_config_text(directory: Path, addresses: Mapping[str, str], proxy: str) -> str:
     """An ssh_config(5) with each host as an alias; `addresses` by host name."""
     hosts = "".join(
@@ -68,4 +89,4 @@ Host {" ".join(addresses)}
     ConnectTimeout 20
     ProxyCommand {proxy}
     ProxyUseFdpass yes
-"""
+{_sharing(directory)}"""

@@ -148,6 +148,7 @@ class Lab:
         with self._lock():
             if not cut:
                 self._power_off([guest for guest in self.guests.values() if guest.process()])
+            self._hang_up(list(self.guests.values()))
             for guest in self.guests.values():
                 guest.kill()
             self._end_strays(guests_only=False)
@@ -165,7 +166,9 @@ class Lab:
     def kill(self, *hosts: str) -> None:
         """Cut the power of hosts. Their disks keep what they had written out."""
         with self._lock():
-            for guest in self._chosen(hosts):
+            guests = self._chosen(hosts)
+            self._hang_up(guests)
+            for guest in guests:
                 guest.kill()
 
     def reboot(self, *hosts: str) -> None:
@@ -178,6 +181,7 @@ class Lab:
                 raise LabError(f"{', '.join(off)}: off", f"python3 -m lab start {' '.join(off)}")
             with self._progress.step(f"rebooting {_names(guests)}"):
                 self._tell(guests, "systemctl", "reboot")
+                self._hang_up(guests)
                 deadline = time.monotonic() + BOOT_DEADLINE
                 for guest in guests:
                     while guest.attended() and guest.process() in (before[guest.name], None):
@@ -192,6 +196,7 @@ class Lab:
         with self._lock():
             self._prepare()
             guests = self._chosen(hosts)
+            self._hang_up(guests)
             for guest in guests:
                 guest.kill()
                 guest.erase()
@@ -344,6 +349,13 @@ class Lab:
                 if process is not None and guest.ready():
                     process.await_end(max(0.0, deadline - time.monotonic()))
 
+    def _hang_up(self, guests: Sequence[Guest]) -> None:
+        """End the connections that ssh shares: they would outlive the host, and hide what became of it."""
+        for guest in guests:
+            for socket in access.shared_connections(self.directory, guest.name):
+                argv = ["ssh", "-F", str(self.ssh_config), "-S", str(socket), "-O", "exit", guest.name]
+                subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10)
+
     def _tell(self, guests: Sequence[Guest], *argv: str) -> None:
         """Run a command on several hosts at once; one that cuts its own connection has still run."""
         with ThreadPoolExecutor(max(1, len(guests))) as pool:
@@ -353,9 +365,9 @@ class Lab:
 
 def _check_names(hosts: Sequence[str], release: Mapping[str, str]) -> None:
     for name in hosts:
-        # an interface name has 15 characters at most, two of which say which port it is
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,12}", name):
-            raise LabError(f"host name {name!r}: a letter, then up to 12 of a-z, 0-9 and -")
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or len(name) > access.LONGEST_NAME:
+            rest = access.LONGEST_NAME - 1
+            raise LabError(f"host name {name!r}: a letter, then up to {rest} of a-z, 0-9 and -")
     if len(set(hosts)) != len(hosts) or not 1 <= len(hosts) <= 100:
         raise LabError(f"hosts {', '.join(hosts)}: 1 to 100 different names")
     for name, wanted in release.items():

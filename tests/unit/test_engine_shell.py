@@ -17,7 +17,7 @@ from engine.shell import Environment, environment, official_pulumi
 # Anything a folder can be called, but for the separators of paths and of PATH.
 NAMES = st.text(st.characters(exclude_characters="/\0:", exclude_categories=["Cs"]), min_size=1, max_size=20)
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=10)
-PREFERENCES = ["PULUMI_CONTINUE_ON_ERROR", "PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"]
+PREFERENCES = ["PULUMI_CONTINUE_ON_ERROR", "PULUMI_HOME"]
 
 
 def evaluated(wanted: Environment, base: dict[str, str]) -> dict[str, str]:
@@ -48,11 +48,7 @@ def test_a_shell_and_a_program_get_the_same(folders: list[str], state: str, user
 def test_what_the_user_has_set_holds() -> None:
     wanted = Environment((), {}, {"PULUMI_PARALLEL_DIFF": "true"})
     base = {"PATH": "/bin"}
-    assert wanted.applied_to(base)["PULUMI_CONFIG_PASSPHRASE"] == shell.LAB_PASSPHRASE
-    assert wanted.applied_to({**base, "PULUMI_CONFIG_PASSPHRASE": ""})["PULUMI_CONFIG_PASSPHRASE"] == ""
-    assert "PULUMI_CONFIG_PASSPHRASE" not in wanted.applied_to(
-        {**base, "PULUMI_CONFIG_PASSPHRASE_FILE": "/f"}
-    )
+    assert wanted.applied_to(base)["PULUMI_PARALLEL_DIFF"] == "true"
     assert wanted.applied_to({**base, "PULUMI_PARALLEL_DIFF": "no"})["PULUMI_PARALLEL_DIFF"] == "no"
 
 
@@ -82,7 +78,11 @@ def test_the_backend_url_names_the_state_folder_whatever_it_is_called(name: str)
 def test_an_official_pulumi_keeps_its_home_and_its_downloads(official: Path, tmp_path: Path) -> None:
     wanted = environment(tmp_path / "cache", tmp_path / "state", tmp_path / "venv")
     assert wanted.path == (tmp_path / "venv" / "bin",)
-    assert wanted.settings.keys() == {"PULUMI_BACKEND_URL", "PULUMI_SKIP_UPDATE_CHECK"}
+    assert wanted.settings == {
+        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": shell.LAB_PASSPHRASE,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
 
 
 def test_our_own_pulumi_on_path_is_not_official(
