@@ -388,6 +388,8 @@ async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> li
         done.append(f"set MTU {mtu} on {want.name}")
     if not parent.up:
         done.append(await _raise_parent(host, view, parent))
+    elif view.note is not None:  # an operation was cut off here, perhaps while it raised the parent
+        await _lower_again(host, view.links, parent)
     done += await _settle_settings(host, view, want)
     done += await _settle_addresses(host, view, link, want)
     if not link.up:
@@ -505,19 +507,44 @@ def _parent(host: Host, view: _View, want: SubInterface) -> Link:
 
 
 def _was_down(parent: str) -> str:
+    """Where it is written down that we raised a parent.
+
+    Its name is on the first line; on the others the VLANs of others which the kernel raises along with it
+    (vlan_device_event), as long as they are not down again.
+    """
     return f"{PREVIOUS}/{file_name(parent)}.down"
 
 
 async def _raise_parent(host: Host, view: _View, parent: Link) -> str:
     """Raise a parent that is down; if it is not one of ours, take care to be able to undo that."""
-    down = [child for child in view.on(parent) if not child.up and not owner_in_alias(child.alias)]
     if not owner_in_alias(parent.alias):
-        await host.write(_was_down(parent.name), f"{parent.name}\n".encode())
-    await host.set_link(parent.index, up=True)
-    for child in down:
-        if child.name != parent.name and child.kind == "vlan":
-            await host.set_link(child.index, up=False)
+        along = [
+            child.name
+            for child in view.on(parent)
+            if child.kind == "vlan" and not child.up and not owner_in_alias(child.alias)
+        ]
+        await host.write(
+            _was_down(parent.name), "".join(f"{name}\n" for name in (parent.name, *along)).encode()
+        )
+        await host.set_link(parent.index, up=True)
+        await _lower_again(host, await host.links() if along else (), parent)
+    else:
+        await host.set_link(parent.index, up=True)
     return f"raised {parent.name}, which was down"
+
+
+async def _lower_again(host: Host, links: Sequence[Link], parent: Link) -> None:
+    """Put down the VLANs of others that came up with a parent that we raised."""
+    name, *along = _lines(await host.read(_was_down(parent.name))) or [parent.name]
+    for child in links:
+        if child.name in along and child.parent == parent.index and child.up:
+            await host.set_link(child.index, up=False)
+    if along:
+        await host.write(_was_down(parent.name), f"{name}\n".encode())
+
+
+def _lines(content: bytes | None) -> list[str]:
+    return (content or b"").decode(errors="replace").splitlines()
 
 
 async def _lower_unused_parents(host: Host) -> list[str]:
@@ -530,10 +557,12 @@ async def _lower_unused_parents(host: Host) -> list[str]:
     for name in names:
         if not name.endswith(".down"):
             continue
-        content = await host.read(f"{PREVIOUS}/{name}")
-        parent = next((link for link in links if content == f"{link.name}\n".encode()), None)
+        recorded, *along = _lines(await host.read(f"{PREVIOUS}/{name}")) or [""]
+        parent = next((link for link in links if link.name == recorded), None)
         if parent is not None:
-            if any(link.parent == parent.index and link.kind != "veth" and link.up for link in links):
+            await _lower_again(host, links, parent)
+            above = [link for link in links if link.parent == parent.index and link.kind != "veth"]
+            if any(link.up for link in above if link.name not in along):
                 continue  # ours, or somebody else's who has come to rely on it
             if parent.up and not any(address.link == parent.index for address in addresses):
                 await host.set_link(parent.index, up=False)

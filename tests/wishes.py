@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hosts.boot import UNITS, ensure_boot_unit
 from hosts.fake import FakeHost, Machine
 from hosts.firewall import ensure_firewall, remove_firewall
-from hosts.host import Host, Link
+from hosts.host import Host
 from hosts.leave import leave
 from hosts.links import ensure_sub_interface, remove_sub_interface
-from hosts.ownership import ADDRESS_PROTOCOL, ROOT, owner_in_alias
+from hosts.ownership import ADDRESS_PROTOCOL, PREVIOUS, ROOT, owner_in_alias
 from hosts.sysctls import ensure_sysctls
 from model.fabric import SubInterface
 from model.firewall import Chain, Firewall, Jump, Rule, chain_name
@@ -196,7 +196,12 @@ def foreign(machine: Machine) -> set[str]:
     """Every object on a machine that is not ours, as a line; what it sits in or on does not show."""
     ours = tuple(unit.name for unit in UNITS)
     mine = {link.index for link in machine.kernel.links.values() if owner_in_alias(link.alias)}
-    lines = {str(_without_state(link)) for link in machine.kernel.links.values() if link.index not in mine}
+    touched = _known_to_be_raised(machine)
+    lines = {
+        str(replace(link, up=False, carrier=False) if link.name in touched else link)
+        for link in machine.kernel.links.values()
+        if link.index not in mine
+    }
     lines |= {
         str(a) for a in machine.kernel.addresses if a.link not in mine or a.protocol != ADDRESS_PROTOCOL
     }
@@ -210,9 +215,14 @@ def foreign(machine: Machine) -> set[str]:
     return lines | {path for path in machine.symlinks if not path.endswith(ours)}
 
 
-def _without_state(link: Link) -> Link:
-    """The trunk may have to be raised; nobody else's link may change."""
-    return replace(link, up=False, carrier=False) if link.name == "eth2" else link
+def _known_to_be_raised(machine: Machine) -> set[str]:
+    """The trunk may have to be raised, and what the kernel raises with it until the next run puts it down."""
+    records = [
+        content.decode().splitlines()
+        for path, (content, _) in machine.files.items()
+        if path.startswith(PREVIOUS) and path.endswith(".down")
+    ]
+    return {"eth2", *(name for record in records for name in record[1:])}
 
 
 def order_of_foreign_rules(machine: Machine) -> list[str]:
