@@ -1,0 +1,50 @@
+"""What the README shows is what the program takes and says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from model.errors import TopologyError
+from model.fabric import plan
+from model.loading import build, locate
+from model.topology import Topology
+from tests.project import ROOT
+
+README = (ROOT / "README.md").read_text()
+STACK = re.findall(r"```yaml\n(config:.*?)```", README, re.DOTALL)[0]
+FILE = "Pulumi.prod.yaml"
+
+
+def load(text: str) -> Topology:
+    return build(locate(text, FILE, ("config", "macvlan-fabric:topology")))
+
+
+def test_the_stack_can_be_loaded_and_planned() -> None:
+    topology = load(STACK)
+    assert plan(topology, owner="macvlan-fabric/prod").hosts
+
+
+def test_the_error_is_the_one_that_is_shown() -> None:
+    """As if `db` had the VLAN id of `web`."""
+    shown = re.search(r"```\n(Pulumi\.prod\.yaml:.*?)```", README, re.DOTALL)
+    assert shown is not None
+    with pytest.raises(TopologyError) as raised:
+        load(re.sub("vlan: 120", "vlan: 110", STACK))
+    assert str(raised.value).strip() == shown[1].strip()
+
+
+ENTRIES = [entry for entry in re.findall(r"^\| `(.+?)` \|", README, re.MULTILINE) if entry[0] in "[{"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_entry_of_a_policy_is_taken(entry: str) -> None:
+    document = yaml.safe_load(STACK)
+    document["config"]["macvlan-fabric:topology"]["gateway"]["allow"] = [yaml.safe_load(entry)]
+    assert load(yaml.safe_dump(document)).gateway
+
+
+def test_there_are_entries() -> None:
+    assert len(ENTRIES) >= 5
