@@ -9,7 +9,7 @@ import yaml
 
 from model.errors import TopologyError
 from model.fabric import plan
-from model.loading import build, locate
+from model.loading import Located, build, locate
 from model.topology import Topology
 from tests.project import ROOT
 
@@ -19,7 +19,9 @@ FILE = "Pulumi.prod.yaml"
 
 
 def load(text: str) -> Topology:
-    return build(locate(text, FILE, ("config", "macvlan-fabric:topology")))
+    found = locate(text, FILE, ("config", "macvlan-fabric:topology"))
+    assert isinstance(found, Located)
+    return build(found)
 
 
 def test_the_stack_can_be_loaded_and_planned() -> None:
