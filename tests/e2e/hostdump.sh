@@ -1,6 +1,9 @@
 # A host's whole relevant state as text. What changes by itself is left out, each thing for its reason.
 set -u
 section() { printf '\n== %s\n' "$1"; }
+# An IPv6 address is "tentative", and has no route yet, for the first second: duplicates are looked for.
+tries=50
+while [ -n "$(ip -6 -o address show tentative)" ] && [ $tries -gt 0 ]; do sleep 0.1; tries=$((tries - 1)); done
 without_counters() { sed -E '/^#/d; s/\[[0-9]+:[0-9]+\]//'; }
 
 section links # without indices, sizes that the kernel chooses for every link, a bridge's timers, docker0's random MAC

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +38,7 @@ class Tutorial:
     project: Project
     topology: dict[str, Any]
     before: dict[str, str]
+    sessions: list[str]  # the hosts to which the first `up` opened a session, in order
 
     def pings(self, source: str, target: str) -> bool:
         """Whether one of three echo requests is answered."""
@@ -75,11 +79,26 @@ def tutorial(
     lab.reset()
     before = dump_all(lab)
     topology = tutorial_topology(lab)
-    project = Project(tmp_path_factory.mktemp("tutorial"), engine_environment)
+    folder = tmp_path_factory.mktemp("tutorial")
+    project = Project(folder, {**engine_environment, **counting_sessions(folder, engine_environment["PATH"])})
     project.write(topology)
     project.up().check()
-    yield Tutorial(lab, project, topology, before)
+    yield Tutorial(lab, project, topology, before, (folder / "sessions").read_text().split())
     project.destroy()
+
+
+def counting_sessions(folder: Path, path: str) -> dict[str, str]:
+    """An environment in which `sessions` gets a line, the host, for every session that is opened with one."""
+    ssh = shutil.which("ssh")
+    wrapper = folder / "bin" / "ssh"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f"""#!/bin/sh
+for word; do host=$last; last=$word; done
+case $last in *no-python*) echo "$host" >>{folder}/sessions;; esac
+exec {ssh} "$@"
+""")
+    wrapper.chmod(0o755)
+    return {"PATH": f"{wrapper.parent}:{path}"}
 
 
 def tutorial_topology(lab: Lab) -> dict[str, Any]:
@@ -91,6 +110,11 @@ def tutorial_topology(lab: Lab) -> dict[str, Any]:
 
 def test_every_pair_of_the_tutorial_pings(tutorial: Tutorial) -> None:
     tutorial.assert_all_ping()
+
+
+def test_all_resources_of_a_host_share_one_session(tutorial: Tutorial) -> None:
+    """One for the program's look before anything is touched, one for all the resources."""
+    assert Counter(tutorial.sessions) == {"router": 2, "host1": 2, "host2": 2}
 
 
 def test_the_way_to_the_other_vlan_is_the_gateway(tutorial: Tutorial) -> None:
@@ -205,7 +229,7 @@ def test_a_trunk_that_is_missing_is_an_error_before_anything_is_touched(tutorial
     failed = tutorial.project.up()
     tutorial.project.write(tutorial.topology)
     assert failed.status != 0
-    assert "host1: no interface eth7" in failed.output
+    assert "host1: there is no interface eth7" in failed.output
     assert_same(dump_all(tutorial.lab), before)
 
 
