@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pulumi
 
-from components import VlanFabric
 from configuration import read_topology, stack_file
 from model import summary
 from model.errors import Place, TopologyError
 from model.fabric import plan
 from model.reachability import check_expectations, report
-from resources.preflight import preflight
+from resources.preflight import ask_hosts
 
 try:
     topology = read_topology(pulumi.get_stack(), pulumi.Config().get("topology"))
@@ -21,13 +20,16 @@ try:
 except TopologyError as error:
     raise pulumi.RunError(str(error)) from None
 
-problems, unseen = preflight(fabric, topology.ssh_config)
-if problems:
-    raise pulumi.RunError("\n".join(map(str, problems)))
-for absent in unseen:
-    pulumi.log.warn(str(absent))
+asked = ask_hosts(fabric, topology.ssh_config)
+from components import VlanFabric  # noqa: E402 - it takes its time to load, and so do the hosts to answer
 
 truth = report(topology, fabric)
+answers = asked.result()
+if answers.problems:
+    raise pulumi.RunError("\n".join(map(str, answers.problems)))
+for absent in answers.silent:
+    pulumi.log.warn(str(absent))
+
 built = VlanFabric(fabric, topology.ssh_config)
 
 pulumi.export("container_ips", built.container_ips)

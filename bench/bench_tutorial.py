@@ -1,12 +1,13 @@
 """The tutorial by `pulumi up` beside a hand-written parallel shell, on the same bare lab hosts in one run.
 
-python -m bench.bench_tutorial [--dir .lab/bench]
+python -m bench.bench_tutorial [--rounds 3] [--dir .lab/bench]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -56,21 +57,35 @@ def by_hand(lab: Lab) -> None:
         raise SystemExit("the shell failed")
 
 
-def timed(what: str, work: Callable[[], object]) -> None:
-    """Do it, and print how long it took."""
-    started = time.monotonic()
-    work()
-    print(f"{what:<28} {time.monotonic() - started:6.1f} s", flush=True)
+class Clock:
+    """How long each thing took, round after round."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
+
+    def time(self, what: str, work: Callable[[], object]) -> None:
+        started = time.monotonic()
+        work()
+        self.seconds.setdefault(what, []).append(time.monotonic() - started)
+
+    def median(self, what: str) -> float:
+        return statistics.median(self.seconds[what])
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{what:<28} {self.median(what):6.2f} s   ({', '.join(f'{each:.2f}' for each in seconds)})"
+            for what, seconds in self.seconds.items()
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dir", type=Path, default=ROOT / ".lab" / "bench")
-    lab = Lab(parser.parse_args().dir)
-    timed("lab up, from images", lab.up)
-    lab.reset()
-    timed("parallel shell", lambda: by_hand(lab))
-    lab.reset()
+    parser.add_argument("--dir", type=Path, default=ROOT / ".lab" / "bench", help="the lab's folder")
+    parser.add_argument("--rounds", type=int, default=3, help="each begins with bare hosts (3)")
+    arguments = parser.parse_args()
+    lab = Lab(arguments.dir)
+    clock = Clock()
+    clock.time("lab up, from images", lab.up)
     stack = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())
     topology = stack["config"]["macvlan-fabric:topology"] | {"ssh_config": str(lab.ssh_config)}
     with tempfile.TemporaryDirectory() as folder:
@@ -79,11 +94,18 @@ def main() -> None:
         settings = environment(cache_folder(), state, ROOT / ".venv").applied_to(os.environ)
         project = Project(Path(folder) / "project", settings)
         project.write(topology)
-        timed("pulumi up, bare hosts", lambda: project.up().check())
-        timed("pulumi up, nothing to do", lambda: project.up("--expect-no-changes").check())
-        timed("pulumi preview", lambda: project.preview("--expect-no-changes").check())
-        timed("pulumi destroy", lambda: project.destroy().check())
+        for _ in range(arguments.rounds):
+            clock.time("lab reset", lab.reset)
+            clock.time("parallel shell", lambda: by_hand(lab))
+            clock.time("lab reset", lab.reset)
+            clock.time("pulumi up, bare hosts", lambda: project.up().check())
+            clock.time("pulumi up, nothing to do", lambda: project.up("--expect-no-changes").check())
+            clock.time("pulumi preview", lambda: project.preview("--expect-no-changes").check())
+            clock.time("pulumi destroy", lambda: project.destroy().check())
     lab.destroy()
+    print(f"{clock}\n\nThe medians; in brackets, round by round.")
+    ratio = clock.median("pulumi up, bare hosts") / clock.median("parallel shell")
+    print(f"pulumi up takes {ratio:.1f} times as long as the parallel shell.")
 
 
 if __name__ == "__main__":

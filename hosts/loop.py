@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,9 +19,14 @@ _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
 
+def begin(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Begin the work on the background loop; `result()` waits for it."""
+    return asyncio.run_coroutine_threadsafe(work, running())
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Do the work on the background loop; wait for it in any other thread."""
-    future = asyncio.run_coroutine_threadsafe(work, running())
+    future = begin(work)
     try:
         return future.result()
     except BaseException:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from hosts import loop
 from hosts.errors import HostError
@@ -11,8 +13,16 @@ from model.fabric import Fabric, HostPlan
 from resources.session import session
 
 
-def preflight(fabric: Fabric, ssh_config: str | None) -> tuple[list[HostError], list[HostError]]:
-    """What stands in the way on the hosts, and which hosts could not be asked, each in the plan's order."""
+@dataclass(frozen=True)
+class Answers:
+    """What the hosts said, each in the plan's order."""
+
+    problems: tuple[HostError, ...]  # what stands in the plan's way
+    silent: tuple[HostError, ...]  # hosts that could not be asked, and why
+
+
+def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
+    """Begin to ask; a host that is not up takes ten seconds to be silent."""
 
     async def ask(plan: HostPlan) -> tuple[HostError, ...] | HostError:
         try:
@@ -21,9 +31,11 @@ def preflight(fabric: Fabric, ssh_config: str | None) -> tuple[list[HostError], 
         except HostError as error:
             return error
 
-    async def ask_all() -> list[tuple[HostError, ...] | HostError]:
-        return await asyncio.gather(*(ask(plan) for plan in fabric.hosts if plan.links))
+    async def ask_all() -> Answers:
+        answers = await asyncio.gather(*(ask(plan) for plan in fabric.hosts if plan.links))
+        return Answers(
+            tuple(problem for answer in answers if isinstance(answer, tuple) for problem in answer),
+            tuple(answer for answer in answers if isinstance(answer, HostError)),
+        )
 
-    answers = loop.run(ask_all())
-    problems = [problem for answer in answers if isinstance(answer, tuple) for problem in answer]
-    return problems, [answer for answer in answers if isinstance(answer, HostError)]
+    return loop.begin(ask_all())
