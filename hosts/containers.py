@@ -1,17 +1,71 @@
-"""Containers that have to let something go before the engine comes to them."""
+"""Containers and the networks that they are on, where the engine and its docker provider do not look.
+
+The provider never reads back which networks a container is on (kreuzwerker/terraform-provider-docker,
+`networks_advanced`), so one that was taken off by hand, or has another address, is seen and mended here.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
 
 from hosts.change import Change
+from hosts.docker import ContainerFacts, docker, read_containers
 from hosts.errors import HostError
 from hosts.host import Host
-from hosts.ownership import DOCKER_LABEL
 
 ATTEMPTS = 20
 PAUSE = 0.25  # seconds between two
+
+Attachments = Mapping[str, Mapping[str, IPv4Address]]  # by container and network: the address
+
+
+async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change:
+    """Have the owner's containers on the wanted networks, with the wanted addresses, and on no others.
+
+    A container that is not there is left to whoever makes it, one that is somebody else's to him. Networks
+    are left before others are joined, so that containers can exchange their addresses.
+    """
+    found = await _of_owner(host, wanted, owner)
+    done = []
+    for container in found:
+        for network, attached in container.networks.items():
+            address = wanted[container.name].get(network)
+            if address is None or attached.wished != address:
+                await docker(host, "network", "disconnect", "--force", network, container.id)
+                done.append(f"took {container.name} off {network}")
+    for container in found:
+        for network, address in wanted[container.name].items():
+            attached_now = container.networks.get(network)
+            if attached_now is None or attached_now.wished != address:
+                await docker(host, "network", "connect", "--ip", str(address), network, container.id)
+                done.append(f"put {container.name} on {network} as {address}")
+    return Change(tuple(done))
+
+
+async def attachment_differences(host: Host, wanted: Attachments, owner: str) -> tuple[str, ...]:
+    """In what the owner's containers are attached otherwise than wanted, a clause each; only looks."""
+    return tuple(
+        clause
+        for container in await _of_owner(host, wanted, owner)
+        for clause in _differences(container, wanted[container.name])
+    )
+
+
+async def _of_owner(host: Host, wanted: Attachments, owner: str) -> tuple[ContainerFacts, ...]:
+    return await read_containers(host, wanted, owner=owner) if wanted else ()
+
+
+def _differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address]) -> Iterator[str]:
+    name = container.name
+    for network, address in wanted.items():
+        attached = container.networks.get(network)
+        if attached is None:
+            yield f"{name} is not on {network}"
+        elif attached.wished != address:
+            yield f"{name} has {attached.wished or attached.present} on {network} instead of {address}"
+    yield from (f"{name} is also on {network}" for network in container.networks if network not in wanted)
 
 
 async def ensure_detached(host: Host, container: str, network: str, owner: str) -> Change:
@@ -19,26 +73,16 @@ async def ensure_detached(host: Host, container: str, network: str, owner: str) 
 
     Nothing happens if it is not there or not on the network, or if the container is somebody else's.
     """
-    complaint = ""
+    complaint: HostError | None = None
     for attempt in range(ATTEMPTS):
         if attempt:  # the engine may be about to remove the container; then Docker refuses until it is gone
             await asyncio.sleep(PAUSE)
-        identity = await _attached(host, container, network, owner)
-        if identity is None:
+        found = await read_containers(host, [container], owner=owner)
+        if not found or network not in found[0].networks:
             return Change()
-        done = await host.run(["docker", "network", "disconnect", "--force", network, identity])
-        if done.status == 0:
+        try:
+            await docker(host, "network", "disconnect", "--force", network, found[0].id)
             return Change((f"took {container} off {network}",))
-        complaint = done.stderr.decode(errors="replace").strip()
+        except HostError as error:
+            complaint = error
     raise HostError(host.name, f"{container} cannot be taken off {network}: {complaint}")
-
-
-async def _attached(host: Host, container: str, network: str, owner: str) -> str | None:
-    """The id of the owner's container of that name, if it is on the network."""
-    found = await host.run(["docker", "inspect", "--type", "container", container])
-    if found.status:
-        return None
-    facts = json.loads(found.stdout)[0]
-    if facts["Config"]["Labels"].get(DOCKER_LABEL) != owner:
-        return None
-    return str(facts["Id"]) if network in facts["NetworkSettings"]["Networks"] else None

@@ -16,13 +16,14 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Interface
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, PROGRAM_FILE, PROGRAM_TEXT, UNIT_FOLDER, Unit
 from hosts.errors import DeadlineExceeded, HostError, HostUnreachable, Unsupported
+from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
 from hosts.fake_tables import Refused, Tables
 from hosts.host import DEADLINE, Address, Completed, Host, Link, NetlinkFailure
@@ -49,7 +50,7 @@ class Machine:
     missing: set[str] = field(default_factory=set)  # programs that are not installed
     xtables_lock: tuple[int, str] | None = None  # pid and name of who holds it
     dockerd: bool = False  # starts at boot
-    docker_networks: list[dict[str, Any]] | None = None  # as `docker network inspect`; None: no docker
+    docker: Docker | None = None  # None: not installed
     # what the host's own network manager sets up at boot
     devices: tuple[Link, ...] = ()
     device_addresses: tuple[Address, ...] = ()
@@ -327,14 +328,9 @@ class Machine:
         ]
 
     def _docker(self, arguments: list[str]) -> tuple[int, str, str]:
-        if self.docker_networks is None:
+        if self.docker is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "docker")
-        match arguments:
-            case ["network", "ls", "--no-trunc", "--format", "{{.ID}}"]:
-                return 0, "".join(f"{network['Id']}\n" for network in self.docker_networks), ""
-            case ["network", "inspect", *ids]:
-                return 0, json.dumps([n for n in self.docker_networks if n["Id"] in ids]), ""
-        raise AssertionError(f"this fake docker does not know {arguments}")
+        return self.docker.run(arguments)
 
     # as text and as data
 
@@ -374,7 +370,7 @@ class Machine:
             "missing": sorted(self.missing),
             "xtables_lock": self.xtables_lock,
             "dockerd": self.dockerd,
-            "docker_networks": self.docker_networks,
+            "docker": asdict(self.docker) if self.docker else None,
             "devices": Kernel(
                 {link.index: link for link in self.devices}, list(self.device_addresses)
             ).to_json(),
@@ -396,7 +392,7 @@ class Machine:
             set(data["missing"]),
             tuple(data["xtables_lock"]) if data["xtables_lock"] else None,
             data["dockerd"],
-            data["docker_networks"],
+            Docker(**data["docker"]) if data["docker"] else None,
             tuple(devices.links.values()),
             tuple(devices.addresses),
             data["boot_sysctls"],

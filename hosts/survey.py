@@ -7,29 +7,50 @@ daemon that is down, an interface without a carrier) is left to whoever needs it
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
-from ipaddress import IPv4Network
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from hosts.errors import ConflictError, HostError, Unsupported
+from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
+from hosts.errors import ConflictError, HostError, HostUnreachable, Unsupported
 from hosts.firewall import foresee_firewall
 from hosts.host import Host
+from hosts.leftovers import whose
 from hosts.links import foresee_sub_interfaces
-from hosts.ownership import DOCKER_LABEL, alias
+from hosts.ownership import alias
 from model.fabric import DockerNetwork, HostPlan
+from model.topology import Container
 
 
-async def survey(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
-    """What stands in the way of the plan on one host, each with a way out. Only reads."""
-    found = await asyncio.gather(
+@dataclass(frozen=True)
+class Adoption:
+    """A docker object of somebody else's that is as wanted, on a host that may adopt: it is taken over as it is."""
+
+    kind: Literal["network", "container"]
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was seen on one host."""
+
+    problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
+    adoptions: tuple[Adoption, ...] = ()
+
+
+async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
+    """What the plan meets on one host. Only reads."""
+    docker, *found = await asyncio.gather(
+        _docker(host, plan, owner),
         foresee_sub_interfaces(host, plan.links, owner, adopt=plan.host.adopt),
         _overlapping_prefixes(host, plan, owner),
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
-        _docker(host, plan, owner),
     )
-    return tuple(problem for problems in found for problem in problems)
+    return Findings(
+        (*(problem for problems in found for problem in problems), *docker.problems), docker.adoptions
+    )
 
 
 async def _overlapping_prefixes(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
@@ -77,51 +98,103 @@ async def _firewall(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, 
     return () if problem is None else (problem,)
 
 
-async def _docker(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
-    """Docker networks of others with a name or a prefix that ours need."""
+async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
+    """Docker networks and containers of others with a name or a prefix that ours need."""
     if not plan.networks and not plan.containers:
-        return ()
+        return Findings()
     try:
-        listed = await host.run(["docker", "network", "ls", "--no-trunc", "--format", "{{.ID}}"])
-        ids = listed.stdout.decode().split()
-        if listed.status or not ids:
-            return ()  # the daemon is down: what needs it says so
-        inspected = await host.run(["docker", "network", "inspect", *ids])
-    except Unsupported:
-        problem = "there is no program docker, which its networks and containers need"
-        return (Unsupported(host.name, problem, "install Docker on the host, with its command line"),)
-    try:
-        networks = json.loads(inspected.stdout)
-    except ValueError:
-        return ()
-    foreign = [n for n in networks if (n.get("Labels") or {}).get(DOCKER_LABEL) != owner]
-    return tuple(problem for want in plan.networks for problem in _in_the_way(host, want, foreign))
+        networks, containers = await asyncio.gather(
+            read_networks(host), read_containers(host, [container.name for container in plan.containers])
+        )
+    except Unsupported as problem:
+        return Findings((problem,))
+    except HostUnreachable:
+        raise
+    except HostError:
+        return Findings()  # the daemon is down: what needs it says so
+    findings = [
+        *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
+        *(_container(host, plan, found) for found in containers if found.owner != owner),
+    ]
+    return Findings(
+        tuple(problem for each in findings for problem in each.problems),
+        tuple(adoption for each in findings for adoption in each.adoptions),
+    )
 
 
-def _in_the_way(host: Host, want: DockerNetwork, foreign: list[dict[str, Any]]) -> Iterator[HostError]:
+def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[NetworkFacts]) -> Findings:
+    problems: list[HostError] = []
     for network in foreign:
-        name = network["Name"]
-        other = (network.get("Labels") or {}).get(DOCKER_LABEL)
-        whose = f"the stack {other}" if other else "somebody else"
-        if name == want.name:
-            yield ConflictError(
-                host.name,
-                f"there is already a docker network {name} of {whose}",
-                f"name the network otherwise, or remove it: docker network rm {name}",
-            )
+        if network.name == want.name:
+            differs = _network_differs(network, want)
+            if plan.host.adopt and not network.owner and not differs:
+                return Findings(adoptions=(Adoption("network", network.name, network.id),))
+            problem = f"there is already a docker network {want.name} of {whose(network)}"
+            hint = f"name the network otherwise, or remove it: docker network rm {want.name}"
+            problems.append(_conflict(host, plan, network, problem, differs, hint))
             continue
-        for subnet in _subnets(network):
-            if subnet.overlaps(want.subnet):
-                yield ConflictError(
-                    host.name,
-                    f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network {name} "
-                    f"of {whose}, which Docker refuses",
-                    f"use another subnet, or remove that network: docker network rm {name}",
-                )
+        problems += [
+            ConflictError(
+                host.name,
+                f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network "
+                f"{network.name} of {whose(network)}, which Docker refuses",
+                f"use another subnet, or remove that network: docker network rm {network.name}",
+            )
+            for subnet in network.subnets
+            if subnet.overlaps(want.subnet)
+        ]
+    return Findings(tuple(problems))
 
 
-def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network]:
-    for config in (network.get("IPAM") or {}).get("Config") or []:
-        subnet = config.get("Subnet", "")
-        if subnet and ":" not in subnet:
-            yield IPv4Network(subnet, strict=False)
+def _network_differs(network: NetworkFacts, want: DockerNetwork) -> str:
+    """In what it is not as wanted, as a clause; "" if it may be adopted."""
+    wanted = {
+        "driver": (network.driver, "macvlan"),
+        "parent": (network.parent, want.parent),
+        "subnet": (", ".join(map(str, network.subnets)), str(want.subnet)),
+        "gateway": (", ".join(map(str, network.gateways)), str(want.gateway)),
+        "MTU": (network.mtu, None if want.mtu is None else str(want.mtu)),
+    }
+    return _differs(wanted)
+
+
+def _container(host: Host, plan: HostPlan, found: ContainerFacts) -> Findings:
+    want = next(container for container in plan.containers if container.name == found.name)
+    differs = _container_differs(found, want)
+    if plan.host.adopt and not found.owner and not differs:
+        return Findings(adoptions=(Adoption("container", found.name, found.id),))
+    problem = f"there is already a container {want.name} of {whose(found)}"
+    hint = f"name the container otherwise, or remove it: docker rm -f {want.name}"
+    return Findings((_conflict(host, plan, found, problem, differs, hint),))
+
+
+def _container_differs(found: ContainerFacts, want: Container) -> str:
+    addresses = {name: str(attached.wished or attached.present) for name, attached in found.networks.items()}
+    wanted = {"image": (_tagged(found.image), _tagged(want.image))}
+    for name in sorted({*addresses, *(attachment.network for attachment in want.attachments)}):
+        planned = next((str(a.address) for a in want.attachments if a.network == name), None)
+        wanted[f"address on {name}"] = (addresses.get(name, ""), planned or "")
+    return _differs(wanted)
+
+
+def _differs(values: Mapping[str, tuple[str | None, str | None]]) -> str:
+    return ", ".join(
+        f"its {what} is {is_ or 'not set'} instead of {wanted or 'not set'}"
+        for what, (is_, wanted) in values.items()
+        if is_ != wanted
+    )
+
+
+def _tagged(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def _conflict(
+    host: Host, plan: HostPlan, thing: NetworkFacts | ContainerFacts, problem: str, differs: str, hint: str
+) -> ConflictError:
+    """Why somebody's object is in the way, and whether adopting it would help."""
+    if not thing.owner and not differs:
+        hint = f"set `adopt: true` for {host.name} to take it over as it runs, or {hint}"
+    elif not thing.owner and plan.host.adopt:
+        problem = f"{problem}, which cannot be adopted: {differs}"
+    return ConflictError(host.name, problem, hint)

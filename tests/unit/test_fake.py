@@ -14,6 +14,7 @@ import pytest
 
 from hosts.errors import DeadlineExceeded, HostUnreachable, Unsupported
 from hosts.fake import FakeHost, Fault, Machine
+from hosts.fake_docker import Docker
 from hosts.fake_kernel import Kernel
 from hosts.fake_tables import Refused, Tables
 from hosts.host import NetlinkFailure
@@ -200,7 +201,7 @@ def test_a_machine_is_the_same_after_a_trip_through_its_file() -> None:
     machine.kernel.add_address(vlan(machine.kernel), ONE, 0x99)
     machine.start_docker()
     machine.write("/etc/x", bytes(range(256)), 0o600)
-    machine.docker_networks = []
+    machine.docker = Docker()
     machine.missing = {"modprobe"}
     machine.xtables_lock = (1, "x")
     again = Machine.from_json(json.loads(json.dumps(machine.to_json())))

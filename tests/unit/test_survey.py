@@ -12,23 +12,46 @@ import pytest
 
 from hosts.boot import ensure_boot_unit
 from hosts.fake import FakeHost, Machine
+from hosts.fake_docker import Docker, place_on_network
 from hosts.firewall import ensure_firewall
 from hosts.links import ensure_sub_interface
 from hosts.ownership import DOCKER_LABEL
-from hosts.survey import survey
+from hosts.survey import Adoption, survey
 from model.fabric import HostPlan, plan
 from tests.tutorial import OWNER, TUTORIAL
 
 ROUTER, HOST1, _ = plan(TUTORIAL, OWNER).hosts
+ADOPTING = replace(HOST1, host=replace(HOST1.host, adopt=True))
 
 
-def docker_network(name: str, subnet: str | None, owner: str | None = None) -> dict[str, Any]:
+def docker_network(
+    name: str,
+    subnet: str | None,
+    owner: str | None = None,
+    *,
+    driver: str = "macvlan",
+    gateway: str | None = None,
+    **options: str,
+) -> dict[str, Any]:
     """As `docker network inspect` prints one; for `host` and `none`, Config is null."""
+    config = {"Subnet": subnet} | ({"Gateway": gateway} if gateway else {})
     return {
         "Id": f"id-of-{name}",
         "Name": name,
+        "Driver": driver,
+        "Options": options,
         "Labels": {DOCKER_LABEL: owner} if owner else None,
-        "IPAM": {"Driver": "default", "Config": [{"Subnet": subnet}] if subnet else None},
+        "IPAM": {"Driver": "default", "Config": [config] if subnet else None},
+    }
+
+
+def docker_container(name: str, owner: str | None = None, **addresses: str) -> dict[str, Any]:
+    """As `docker inspect` prints one that was given its addresses."""
+    return {
+        "Id": f"id-of-{name}",
+        "Name": f"/{name}",
+        "Config": {"Image": "busybox", "Labels": {DOCKER_LABEL: owner} if owner else {}},
+        "NetworkSettings": {"Networks": {net: place_on_network(addr) for net, addr in addresses.items()}},
     }
 
 
@@ -42,7 +65,7 @@ USUAL = [
 
 def machine() -> Machine:
     machine = Machine.bare()
-    machine.docker_networks = list(USUAL)
+    machine.docker = Docker(list(USUAL))
     return machine
 
 
@@ -52,7 +75,7 @@ def problems(machine: Machine, wanted: HostPlan = ROUTER) -> list[str]:
     found = asyncio.run(survey(host, wanted, OWNER))
     assert machine.dump() == before
     assert not [step for step in host.log if step.startswith(("write", "add_", "set", "delete", "lock"))]
-    return [str(problem) for problem in found]
+    return [str(problem) for problem in found.problems]
 
 
 @pytest.mark.parametrize("wanted", [ROUTER, HOST1])
@@ -73,8 +96,8 @@ def test_nothing_stands_in_the_way_of_what_is_there_already() -> None:
 
     asyncio.run(up())
     for network in HOST1.networks:
-        assert ready.docker_networks is not None
-        ready.docker_networks.append(docker_network(network.name, str(network.subnet), OWNER))
+        networks(ready, docker_network(network.name, str(network.subnet), OWNER))
+    containers(ready, docker_container("bbox1", OWNER, mac_net10="172.16.10.10"))
     assert problems(ready) == []
     assert problems(ready, replace(HOST1, links=ROUTER.links)) == []
 
@@ -96,7 +119,18 @@ def address(m: Machine, interface: str) -> None:
 
 
 def networks(m: Machine, *more: dict[str, Any]) -> None:
-    m.docker_networks = [*USUAL, *more]
+    assert m.docker is not None
+    m.docker.networks += more
+
+
+def containers(m: Machine, *more: dict[str, Any]) -> None:
+    assert m.docker is not None
+    m.docker.containers += more
+
+
+# As a person following the tutorial would have made them.
+NET10 = docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1", parent="eth2.10")
+BBOX1 = docker_container("bbox1", mac_net10="172.16.10.10")
 
 
 OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
@@ -161,6 +195,39 @@ OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
         "there is already a docker network mac_net10 of somebody else",
         "name the network otherwise, or remove it: docker network rm mac_net10",
     ),
+    "docker network that could be adopted": (
+        HOST1,
+        lambda m: networks(m, NET10),
+        "there is already a docker network mac_net10 of somebody else",
+        "set `adopt: true` for host1 to take it over as it runs, or name the network otherwise, "
+        "or remove it: docker network rm mac_net10",
+    ),
+    "docker network that cannot be adopted": (
+        ADOPTING,
+        lambda m: networks(m, NET10 | {"Options": {"parent": "eth9.10"}}),
+        "there is already a docker network mac_net10 of somebody else, which cannot be adopted: "
+        "its parent is eth9.10 instead of eth2.10",
+        "name the network otherwise, or remove it: docker network rm mac_net10",
+    ),
+    "container of that name": (
+        HOST1,
+        lambda m: containers(m, docker_container("bbox1", bridge="172.17.0.2")),
+        "there is already a container bbox1 of somebody else",
+        "name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
+    "another stack's container": (
+        ADOPTING,
+        lambda m: containers(m, docker_container("bbox1", "tutorial/prod", mac_net10="172.16.10.10")),
+        "there is already a container bbox1 of the stack tutorial/prod",
+        "name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
+    "container that cannot be adopted": (
+        ADOPTING,
+        lambda m: containers(m, docker_container("bbox1", mac_net10="172.16.10.77")),
+        "there is already a container bbox1 of somebody else, which cannot be adopted: "
+        "its address on mac_net10 is 172.16.10.77 instead of 172.16.10.10",
+        "name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
     "another stack's docker network": (
         HOST1,
         lambda m: networks(m, docker_network("mac_net10", "10.0.0.0/24", "tutorial/prod")),
@@ -199,6 +266,18 @@ def test_adopting_leaves_nothing_in_the_way() -> None:
     host = machine()
     hand_made(host)
     assert problems(host, replace(ROUTER, host=replace(ROUTER.host, adopt=True))) == []
+
+
+def test_what_is_as_wanted_is_adopted() -> None:
+    host = machine()
+    networks(host, NET10)
+    containers(host, BBOX1)
+    found = asyncio.run(survey(FakeHost("host1", host), ADOPTING, OWNER))
+    assert found.problems == ()
+    assert found.adoptions == (
+        Adoption("network", "mac_net10", "id-of-mac_net10"),
+        Adoption("container", "bbox1", "id-of-bbox1"),
+    )
 
 
 def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:

@@ -1,0 +1,116 @@
+"""Docker objects of ours that no state knows of, and what to do about them.
+
+A run that was killed between making an object and recording it leaves one behind; a state that was lost
+leaves them all. Docker then refuses to make another one of the same name, address or parent. What is
+ours says so by its label, and whoever is about to make an object of its name knows that it is not in
+the state: so it goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from hosts.change import Change
+from hosts.docker import ContainerFacts, NetworkFacts, docker, read_containers, read_networks
+from hosts.errors import ConflictError, HostError, HostUnreachable
+from hosts.host import Host
+
+STOPPING = 10  # seconds that Docker gives a container to stop, if it says nothing else
+MARGIN = 60.0  # seconds, for everything else that removing takes
+
+
+async def remove_leftover_container(host: Host, name: str, owner: str) -> Change:
+    """Make way for a new container of that name: remove one of the owner's.
+
+    Raises ConflictError if there is one of somebody else's.
+    """
+    for container in await read_containers(host, [name]):
+        if container.owner != owner:
+            raise ConflictError(
+                host.name,
+                f"there is already a container {name} of {whose(container)}",
+                f"name the container otherwise, or remove it: docker rm -f {name}",
+            )
+        return Change(tuple(await _remove_containers(host, [container])))
+    return Change()
+
+
+async def remove_leftover_network(host: Host, name: str, owner: str) -> Change:
+    """Make way for a new docker network of that name: remove one of the owner's, with his containers on it.
+
+    Raises ConflictError if there is one of somebody else's, or somebody else's container on ours.
+    """
+    for network in await read_networks(host):
+        if network.name == name:
+            if network.owner != owner:
+                raise ConflictError(
+                    host.name,
+                    f"there is already a docker network {name} of {whose(network)}",
+                    f"name the network otherwise, or remove it: docker network rm {name}",
+                )
+            return Change(tuple(await _remove_networks(host, [network], owner)))
+    return Change()
+
+
+async def remove_docker_objects(
+    host: Host, owner: str, adopted: Collection[str] = (), *, expected: bool = True
+) -> Change:
+    """Remove every container and docker network of the owner's, and the adopted ones, by their ids.
+
+    Raises ConflictError if somebody else's container is on one of the networks. Unless something is `expected`
+    to be there, a daemon that does not answer is taken to have nothing of ours.
+    """
+    try:
+        networks = [each for each in await read_networks(host) if each.owner == owner or each.id in adopted]
+    except HostUnreachable:
+        raise
+    except HostError:
+        if expected:
+            raise
+        return Change()
+    containers = [
+        each
+        for each in await read_containers(host, owner=None if adopted else owner)
+        if each.owner == owner or each.id in adopted
+    ]
+    done = await _remove_containers(host, containers)
+    done += await _remove_networks(host, networks, owner)
+    return Change(tuple(done))
+
+
+def whose(thing: NetworkFacts | ContainerFacts) -> str:
+    """In words, who has made a docker object."""
+    return f"the stack {thing.owner}" if thing.owner else "somebody else"
+
+
+async def _remove_containers(host: Host, containers: Sequence[ContainerFacts]) -> list[str]:
+    if not containers:
+        return []
+    ids = [container.id for container in containers]
+    grace = max(STOPPING if each.grace is None else each.grace for each in containers)
+    try:
+        await docker(host, "stop", *ids, deadline=grace + MARGIN)  # each gets its own grace, all at once
+        await docker(host, "rm", "--force", "--volumes", *ids, deadline=MARGIN)
+    except HostError:
+        if await read_containers(host, ids):  # else they were gone before we came to it
+            raise
+    return [f"removed container {container.name}" for container in containers]
+
+
+async def _remove_networks(host: Host, networks: Sequence[NetworkFacts], owner: str) -> list[str]:
+    if not networks:
+        return []
+    names = {network.name for network in networks}
+    on_them = [each for each in await read_containers(host) if not names.isdisjoint(each.networks)]
+    for container in on_them:
+        if container.owner != owner:
+            network = min(names.intersection(container.networks))
+            raise ConflictError(
+                host.name,
+                f"the docker network {network} cannot be removed: container {container.name} of "
+                f"{whose(container)} is on it",
+                f"take it off first: docker network disconnect {network} {container.name}",
+            )
+    done = await _remove_containers(host, on_them)
+    await docker(host, "network", "rm", *(network.id for network in networks))
+    return done + [f"removed docker network {network.name}" for network in networks]
