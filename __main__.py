@@ -30,7 +30,7 @@ if answers.problems:
 for absent in answers.silent:
     pulumi.log.warn(str(absent))
 
-built = VlanFabric(fabric, topology.ssh_config)
+built = VlanFabric(fabric, topology.ssh_config, answers.adoptions)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

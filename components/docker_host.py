@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import pulumi
 import pulumi_docker as docker
 
 from hosts.ownership import DOCKER_LABEL
+from hosts.survey import Adoption
 from model.fabric import HostPlan
 from model.homing import container_sysctls
 from model.topology import Container
-from resources import Addresses, BootUnit, Holdings, HostRef
+from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, make_way
+
+# What differs between a container as it was made by hand and as it would be wished; see `options`.
+UNREAD_OF_CONTAINERS = ("*",)
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -22,10 +27,16 @@ class DockerHost(pulumi.ComponentResource):
     """
 
     def __init__(
-        self, plan: HostPlan, at: HostRef, boot: BootUnit, opts: pulumi.ResourceOptions | None = None
+        self,
+        plan: HostPlan,
+        at: HostRef,
+        boot: BootUnit,
+        adoptions: Sequence[Adoption] = (),
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         self.host = plan.host.name
         self.owner = at.owner
+        self._plan, self._at = plan, at
         super().__init__("macvlan-fabric:docker:DockerHost", self.host, None, opts)
         self.provider = docker.Provider(
             self.host,
@@ -35,6 +46,8 @@ class DockerHost(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.boot = boot
+        self._making_way = make_way(at)
+        self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in adoptions}
         self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(plan, at, opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]))
         self.images = {
@@ -42,7 +55,9 @@ class DockerHost(pulumi.ComponentResource):
                 f"{self.host}-{image}",
                 name=image,
                 keep_locally=True,  # someone else may run it too
-                opts=pulumi.ResourceOptions(parent=self, provider=self.provider, depends_on=[boot]),
+                opts=pulumi.ResourceOptions(
+                    parent=self, provider=self.provider, depends_on=[boot], deleted_with=boot
+                ),
             )
             for image in sorted({container.image for container in plan.containers})
         }
@@ -62,6 +77,7 @@ class DockerHost(pulumi.ComponentResource):
             ],
             restart=container.restart,
             sysctls=dict(container_sysctls(container)) or None,
+            stop_timeout=container.stop_grace,
             destroy_grace_seconds=container.stop_grace,
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(
@@ -70,12 +86,47 @@ class DockerHost(pulumi.ComponentResource):
                 )
                 for attachment in container.attachments
             ],
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses]),
+                self.options("container", container.name, UNREAD_OF_CONTAINERS),
+            ),
+        )
+
+    def watch(self, containers: Mapping[str, docker.Container]) -> dict[str, pulumi.Output[Any]]:
+        """See to it that the host's containers, among these by name, are on their networks.
+
+        What Docker says their addresses are, by container; by network if it is on several.
+        """
+        attachments = Attachments(
+            self._plan,
+            self._at,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                provider=self.provider,
-                depends_on=[self.addresses],
-                delete_before_replace=True,  # old and new cannot share name and addresses
+                depends_on=[containers[container.name] for container in self._plan.containers],
+                deleted_with=self.boot,
             ),
+        )
+        return {
+            container.name: _reported(container.name, attachments, containers[container.name])
+            for container in self._plan.containers
+        }
+
+    def options(
+        self, kind: Literal["network", "container"], name: str, unread: Sequence[str]
+    ) -> pulumi.ResourceOptions:
+        """What all docker objects of the host have in common.
+
+        One that is adopted is taken into the state as it runs; what its provider does not read back, or what
+        only we would have set (`unread`), cannot be compared and is left as it is.
+        """
+        adopted = self._adopted.get((kind, name))
+        return pulumi.ResourceOptions(
+            provider=self.provider,
+            delete_before_replace=True,  # old and new cannot share name, addresses and parent
+            deleted_with=self.boot,
+            hooks=self._making_way,
+            import_=adopted,
+            ignore_changes=list(unread) if adopted else None,
         )
 
 
@@ -88,11 +139,14 @@ def _name_of(network: docker.Network, name: str) -> pulumi.Output[str]:
     return network.name.apply(lambda _: name, run_with_unknowns=True)
 
 
-def reported_addresses(container: docker.Container) -> pulumi.Output[str | dict[str, str]]:
-    """What Docker says the container's address is; by network if it is on several."""
+def _reported(name: str, attachments: Attachments, container: docker.Container) -> pulumi.Output[Any]:
+    """The address that Docker reported last: to us, or before we asked, and in a preview, to its provider."""
 
-    def address(networks: Sequence[docker.outputs.ContainerNetworkData] | None) -> str | dict[str, str]:
-        by_network = {str(data.network_name): str(data.ip_address or "") for data in networks or []}
+    def address(seen: Sequence[Any]) -> str | dict[str, str]:
+        ours, theirs = seen
+        by_network = (ours or {}).get(name) or {
+            str(data.network_name): str(data.ip_address or "") for data in theirs or []
+        }
         return next(iter(by_network.values())) if len(by_network) == 1 else by_network
 
-    return container.network_datas.apply(address)
+    return pulumi.Output.all(attachments.addresses, container.network_datas).apply(address)

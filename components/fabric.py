@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pulumi
 import pulumi_docker as docker
 
-from components.docker_host import DockerHost, reported_addresses
+from components.docker_host import DockerHost
 from components.gateway import VlanGateway
 from components.macvlan import MacvlanNetwork, Membership
 from components.trunk import VlanTrunk
+from hosts.survey import Adoption
 from model.fabric import Fabric, HostPlan
 from resources import BootUnit, HostRef
 
@@ -19,11 +21,16 @@ class VlanFabric(pulumi.ComponentResource):
     """Everything a plan asks for, on every host.
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
-    docker networks on them; containers. Hosts do not wait for each other.
+    docker networks on them; containers. Hosts do not wait for each other. `adoptions` are the docker
+    objects, by host, that are taken over as they run.
     """
 
     def __init__(
-        self, fabric: Fabric, ssh_config: str | None = None, opts: pulumi.ResourceOptions | None = None
+        self,
+        fabric: Fabric,
+        ssh_config: str | None = None,
+        adoptions: Mapping[str, Sequence[Adoption]] = MappingProxyType({}),
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("macvlan-fabric:index:VlanFabric", fabric.owner.rpartition("/")[2], None, opts)
         inside = pulumi.ResourceOptions(parent=self)
@@ -34,13 +41,20 @@ class VlanFabric(pulumi.ComponentResource):
                 continue
             name = plan.host.name
             at = HostRef(name, plan.host.address, ssh_config, fabric.owner)
-            boot = BootUnit(name, at, opts=inside)
+            taken_over = adoptions.get(name, ())
+            boot = BootUnit(
+                name,
+                at,
+                docker=bool(plan.networks or plan.containers),
+                adopted=[adoption.id for adoption in taken_over],
+                opts=inside,
+            )
             after: list[pulumi.Resource] = []
             if plan.firewall or plan.sysctls:
                 after = VlanGateway(plan, at, boot, opts=inside).filtering
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, taken_over, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)
@@ -58,9 +72,12 @@ class VlanFabric(pulumi.ComponentResource):
             for plan in fabric.hosts
             for container in plan.containers
         }
-        self.container_ips: dict[str, pulumi.Output[Any]] = {
-            name: reported_addresses(container) for name, container in sorted(self.containers.items())
+        reported = {
+            name: address
+            for daemon in daemons.values()
+            for name, address in daemon.watch(self.containers).items()
         }
+        self.container_ips = dict(sorted(reported.items()))
         self.register_outputs({"container_ips": self.container_ips})
 
 

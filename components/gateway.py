@@ -27,13 +27,13 @@ class VlanGateway(pulumi.ComponentResource):
                     f"{name}-firewall",
                     at,
                     plan.firewall,
-                    opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]),
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[boot], deleted_with=boot),
                 )
             )
         self.forwarding = Sysctls(
             f"{name}-sysctls",
             at,
             dict(plan.sysctls),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[boot, *self.filtering]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[boot, *self.filtering], deleted_with=boot),
         )
         self.register_outputs({})

@@ -14,6 +14,7 @@ from model.fabric import DockerNetwork
 from resources import SubInterface
 
 PARENT_LABEL = "macvlan-fabric.parent"
+UNREAD_OF_NETWORKS = ("*",)
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,9 @@ class MacvlanNetwork(pulumi.ComponentResource):
                 # a parent that was made anew has lost the containers' interfaces: they must be made anew, too
                 docker.NetworkLabelArgs(label=PARENT_LABEL, value=_incarnation(member.parent)),
             ],
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                provider=host.provider,
-                depends_on=[member.parent],
-                delete_before_replace=True,  # old and new cannot share name, parent and subnet
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, depends_on=[member.parent]),
+                host.options("network", wanted.name, UNREAD_OF_NETWORKS),
             ),
         )
 

@@ -35,7 +35,9 @@ class VlanTrunk(pulumi.ComponentResource):
                 link,
                 adopt=plan.host.adopt,
                 opts=pulumi.ResourceOptions(
-                    parent=self, depends_on=[boot, *after, *([on] if on is not None else [])]
+                    parent=self,
+                    depends_on=[boot, *after, *([on] if on is not None else [])],
+                    deleted_with=boot,
                 ),
             )
         self.register_outputs({"links": list(self.links)})

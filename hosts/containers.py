@@ -7,7 +7,7 @@ The provider never reads back which networks a container is on (kreuzwerker/terr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from hosts.change import Change
@@ -46,15 +46,24 @@ async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change
 
 async def attachment_differences(host: Host, wanted: Attachments, owner: str) -> tuple[str, ...]:
     """In what the owner's containers are attached otherwise than wanted, a clause each; only looks."""
+    found = {container.name: container for container in await _of_owner(host, wanted, owner)}
     return tuple(
         clause
-        for container in await _of_owner(host, wanted, owner)
-        for clause in _differences(container, wanted[container.name])
+        for name, places in wanted.items()
+        for clause in (_differences(found[name], places) if name in found else (f"{name} is not there",))
     )
 
 
-async def _of_owner(host: Host, wanted: Attachments, owner: str) -> tuple[ContainerFacts, ...]:
-    return await read_containers(host, wanted, owner=owner) if wanted else ()
+async def read_addresses(host: Host, containers: Iterable[str], owner: str) -> dict[str, dict[str, str]]:
+    """What Docker reports of the owner's containers, by container and network; "" while one does not run."""
+    return {
+        container.name: {network: str(place.present or "") for network, place in container.networks.items()}
+        for container in await _of_owner(host, containers, owner)
+    }
+
+
+async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[ContainerFacts, ...]:
+    return await read_containers(host, list(names), owner=owner)
 
 
 def _differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address]) -> Iterator[str]:

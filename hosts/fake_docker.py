@@ -65,7 +65,7 @@ class Docker:
         missing = [name for name in names if not any(self._is(thing, [name]) for thing in things)]
         return (1, "", f"Error response from daemon: No such object: {missing[0]}\n") if missing else None
 
-    def _on(self, network: str) -> list[dict[str, dict[str, Any]]]:
+    def _on(self, network: str) -> list[dict[str, Any]]:
         """The places on a network that are taken."""
         return [
             c["NetworkSettings"]["Networks"][network]

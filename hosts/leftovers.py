@@ -57,8 +57,8 @@ async def remove_docker_objects(
 ) -> Change:
     """Remove every container and docker network of the owner's, and the adopted ones, by their ids.
 
-    Raises ConflictError if somebody else's container is on one of the networks. Unless something is `expected`
-    to be there, a daemon that does not answer is taken to have nothing of ours.
+    Raises ConflictError if somebody else's container is on one of the networks. Unless something is
+    `expected` to be there, a daemon that does not answer is taken to have nothing of ours.
     """
     try:
         networks = [each for each in await read_networks(host) if each.owner == owner or each.id in adopted]

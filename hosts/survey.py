@@ -24,7 +24,7 @@ from model.topology import Container
 
 @dataclass(frozen=True)
 class Adoption:
-    """A docker object of somebody else's that is as wanted, on a host that may adopt: it is taken over as it is."""
+    """A docker object of somebody else's that is as wanted, on a host that may adopt: it is taken over."""
 
     kind: Literal["network", "container"]
     name: str
@@ -110,8 +110,9 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         return Findings((problem,))
     except HostUnreachable:
         raise
-    except HostError:
-        return Findings()  # the daemon is down: what needs it says so
+    except HostError as problem:
+        # The daemon is down: what needs it says so. But what there is to adopt must be seen now.
+        return Findings((problem,) if plan.host.adopt else ())
     findings = [
         *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
         *(_container(host, plan, found) for found in containers if found.owner != owner),

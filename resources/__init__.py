@@ -1,11 +1,23 @@
 """Dynamic resources: thin check, diff, create, read, update and delete over `hosts`."""
 
 from resources.addresses import Addresses
+from resources.attachments import Attachments
 from resources.boot_unit import BootUnit
 from resources.firewall import Firewall
 from resources.holdings import Holdings
 from resources.host_ref import HostRef
+from resources.leftovers import make_way
 from resources.sub_interface import SubInterface
 from resources.sysctls import Sysctls
 
-__all__ = ["Addresses", "BootUnit", "Firewall", "Holdings", "HostRef", "SubInterface", "Sysctls"]
+__all__ = [
+    "Addresses",
+    "Attachments",
+    "BootUnit",
+    "Firewall",
+    "Holdings",
+    "HostRef",
+    "SubInterface",
+    "Sysctls",
+    "make_way",
+]

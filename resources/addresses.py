@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
+from hosts.change import Change
 from hosts.containers import ensure_detached
 from hosts.host import Host
+from hosts.leftovers import remove_docker_objects
 from model.fabric import HostPlan
 from resources.host_ref import HostRef
 from resources.provider import Properties, plain
@@ -43,6 +45,14 @@ class AddressesProvider(ResourceProvider):
         return DiffResult(plain(olds["holders"]) != plain(news["holders"]), [])
 
     def create(self, props: Properties) -> CreateResult:
+        """Before the state knows of any docker object on the host, each of ours there is a leftover."""
+
+        async def sweep(host: Host) -> Change:
+            return await remove_docker_objects(host, props["owner"])
+
+        done = on_host(props["host"], props["address"], props.get("ssh_config"), sweep)
+        if done:
+            print(f"{props['host']}: {done}, left by an earlier run", flush=True)
         return CreateResult(props["host"], plain(props))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from hosts import loop
 from hosts.errors import HostError
-from hosts.survey import survey
+from hosts.survey import Adoption, Findings, survey
 from model.fabric import Fabric, HostPlan
 from resources.session import session
 
@@ -18,13 +19,14 @@ class Answers:
     """What the hosts said, each in the plan's order."""
 
     problems: tuple[HostError, ...]  # what stands in the plan's way
+    adoptions: Mapping[str, tuple[Adoption, ...]]  # by host, what is taken over
     silent: tuple[HostError, ...]  # hosts that could not be asked, and why
 
 
 def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
     """Begin to ask; a host that is not up takes ten seconds to be silent."""
 
-    async def ask(plan: HostPlan) -> tuple[HostError, ...] | HostError:
+    async def ask(plan: HostPlan) -> Findings | HostError:
         try:
             host = await session(plan.host.name, plan.host.address, ssh_config)
             return await survey(host, plan, fabric.owner)
@@ -32,9 +34,16 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
             return error
 
     async def ask_all() -> Answers:
-        answers = await asyncio.gather(*(ask(plan) for plan in fabric.hosts if plan.links))
+        plans = [plan for plan in fabric.hosts if plan.links]
+        answers = await asyncio.gather(*map(ask, plans))
+        findings = {
+            plan.host.name: answer
+            for plan, answer in zip(plans, answers, strict=True)
+            if isinstance(answer, Findings)
+        }
         return Answers(
-            tuple(problem for answer in answers if isinstance(answer, tuple) for problem in answer),
+            tuple(problem for found in findings.values() for problem in found.problems),
+            {host: found.adoptions for host, found in findings.items()},
             tuple(answer for answer in answers if isinstance(answer, HostError)),
         )
 

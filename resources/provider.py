@@ -64,6 +64,10 @@ class HostProvider(ResourceProvider):
     async def take_away(self, host: Host, props: Properties) -> Change:
         """Remove the object. One that is gone already is fine."""
 
+    async def observed(self, _host: Host, _props: Properties) -> Properties:
+        """Further outputs, which only the host can say."""
+        return {}
+
     def id_of(self, props: Properties) -> str:
         """The object's id in the state."""
         return str(props["host"])
@@ -77,26 +81,33 @@ class HostProvider(ResourceProvider):
 
     def create(self, props: Properties) -> CreateResult:
         wished = plain(props)
-        _on_host(wished, lambda host: self.ensure(host, wished))
-        return CreateResult(self.id_of(wished), wished)
+        return CreateResult(self.id_of(wished), _on_host(wished, lambda host: self._made(host, wished)))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
-        wished = plain(news)
-        if _changed(plain(olds), wished, (*self.wish, DRIFT)):
-            _on_host(wished, lambda host: self.ensure(host, wished))
-        return UpdateResult(wished)
+        before, wished = plain(olds), plain(news)
+        if not _changed(before, wished, (*self.wish, DRIFT)):
+            return UpdateResult(before | wished)
+        return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
         recorded = plain(props)
-        found = _on_host(recorded, lambda host: self.differences(host, recorded))
+        found, observed = _on_host(recorded, lambda host: self._seen(host, recorded))
         if found is None:
             return ReadResult("", {})
-        seen = recorded | {DRIFT: list(found)}
-        return ReadResult(id_, seen, {key: value for key, value in seen.items() if not key.startswith("__")})
+        inputs = {key: value for key, value in recorded.items() if not key.startswith("__")}
+        inputs = {key: value for key, value in inputs.items() if key not in observed} | {DRIFT: list(found)}
+        return ReadResult(id_, recorded | inputs | observed, inputs)
 
     def delete(self, _id: str, props: Properties) -> None:
         recorded = plain(props)
         _on_host(recorded, lambda host: self.take_away(host, recorded))
+
+    async def _made(self, host: Host, wished: Properties) -> Properties:
+        await self.ensure(host, wished)
+        return wished | await self.observed(host, wished)
+
+    async def _seen(self, host: Host, recorded: Properties) -> tuple[Sequence[str] | None, Properties]:
+        return await self.differences(host, recorded), await self.observed(host, recorded)
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:

@@ -1,0 +1,61 @@
+"""Which networks the containers of a host are on, and with which addresses, as Docker has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from hosts.change import Change
+from hosts.containers import attachment_differences, ensure_attached, read_addresses
+from hosts.host import Host
+from model.fabric import HostPlan
+from resources.host_ref import HostRef
+from resources.provider import HostProvider, Properties
+
+
+class AttachmentsProvider(HostProvider):
+    """Sees and mends what the containers' own resources cannot: they do not read their networks back."""
+
+    wish = ("containers",)
+
+    async def ensure(self, host: Host, props: Properties) -> Change:
+        return await ensure_attached(host, _wanted(props), props["owner"])
+
+    async def differences(self, host: Host, props: Properties) -> Sequence[str]:
+        return await attachment_differences(host, _wanted(props), props["owner"])
+
+    async def observed(self, host: Host, props: Properties) -> Properties:
+        return {"addresses": await read_addresses(host, props["containers"], props["owner"])}
+
+    async def take_away(self, _host: Host, _props: Properties) -> Change:
+        return Change()  # a container takes its attachments along
+
+
+def _wanted(props: Properties) -> Mapping[str, Mapping[str, IPv4Address]]:
+    return {
+        container: {network: IPv4Address(address) for network, address in places.items()}
+        for container, places in props["containers"].items()
+    }
+
+
+class Attachments(Resource, module="docker", name="Attachments"):
+    """The places of one host's containers on its networks; it waits for all of them."""
+
+    addresses: pulumi.Output[
+        dict[str, dict[str, str]] | None
+    ]  # by container and network, as Docker reports them
+
+    def __init__(self, plan: HostPlan, at: HostRef, opts: pulumi.ResourceOptions | None = None) -> None:
+        containers = {
+            container.name: {a.network: str(a.address) for a in container.attachments}
+            for container in plan.containers
+        }
+        super().__init__(
+            AttachmentsProvider(),
+            f"{plan.host.name}-attachments",
+            at.inputs() | {"containers": containers, "addresses": None},  # those by the host
+            opts,
+        )
