@@ -77,7 +77,9 @@ class DockerHost(pulumi.ComponentResource):
             ],
             restart=container.restart,
             sysctls=dict(container_sysctls(container)) or None,
-            stop_timeout=container.stop_grace,
+            # for `docker stop` and a daemon that shuts down; the provider takes a timeout of 0 for none given
+            stop_timeout=container.stop_grace or None,
+            stop_signal=None if container.stop_grace else "SIGKILL",
             destroy_grace_seconds=container.stop_grace,
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(

@@ -63,7 +63,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
                 docker.NetworkLabelArgs(label=PARENT_LABEL, value=_incarnation(member.parent)),
             ],
             opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(parent=self, depends_on=[member.parent]),
+                pulumi.ResourceOptions(parent=self, depends_on=[member.parent, host.addresses]),
                 host.options("network", wanted.name, UNREAD_OF_NETWORKS),
             ),
         )
