@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pulumi
@@ -14,9 +15,6 @@ from model.fabric import HostPlan
 from model.homing import container_sysctls
 from model.topology import Container
 from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, make_way
-
-# What differs between a container as it was made by hand and as it would be wished; see `options`.
-UNREAD_OF_CONTAINERS = ("*",)
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -64,7 +62,15 @@ class DockerHost(pulumi.ComponentResource):
         self.register_outputs({})
 
     def run(self, container: Container, networks: Mapping[str, docker.Network]) -> docker.Container:
-        """Run a container on its networks, `networks` by their names."""
+        """Run a container on its networks, `networks` by their names.
+
+        One that is adopted runs already and is only read: its provider could take it into the state, but
+        would then replace it, for what it does not read back. It waits for nothing, because a read that waits
+        for what has failed never ends.
+        """
+        if adopted := self.adopted("container", container.name):
+            opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
+            return docker.Container.get(container.name, adopted, opts=opts)
         return docker.Container(
             container.name,
             name=container.name,
@@ -89,8 +95,7 @@ class DockerHost(pulumi.ComponentResource):
                 for attachment in container.attachments
             ],
             opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses]),
-                self.options("container", container.name, UNREAD_OF_CONTAINERS),
+                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses]), self.options()
             ),
         )
 
@@ -99,12 +104,13 @@ class DockerHost(pulumi.ComponentResource):
 
         What Docker says their addresses are, by container; by network if it is on several.
         """
+        ours = [each for each in self._plan.containers if not self.adopted("container", each.name)]
         attachments = Attachments(
-            self._plan,
+            replace(self._plan, containers=tuple(ours)),
             self._at,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[containers[container.name] for container in self._plan.containers],
+                depends_on=[containers[container.name] for container in ours],
                 deleted_with=self.boot,
             ),
         )
@@ -113,22 +119,17 @@ class DockerHost(pulumi.ComponentResource):
             for container in self._plan.containers
         }
 
-    def options(
-        self, kind: Literal["network", "container"], name: str, unread: Sequence[str]
-    ) -> pulumi.ResourceOptions:
-        """What all docker objects of the host have in common.
+    def adopted(self, kind: Literal["network", "container"], name: str) -> str | None:
+        """The id of the docker object that is taken over for one of the plan's; None: ours is made."""
+        return self._adopted.get((kind, name))
 
-        One that is adopted is taken into the state as it runs; what its provider does not read back, or what
-        only we would have set (`unread`), cannot be compared and is left as it is.
-        """
-        adopted = self._adopted.get((kind, name))
+    def options(self) -> pulumi.ResourceOptions:
+        """What all docker objects of the host have in common."""
         return pulumi.ResourceOptions(
             provider=self.provider,
             delete_before_replace=True,  # old and new cannot share name, addresses and parent
             deleted_with=self.boot,
             hooks=self._making_way,
-            import_=adopted,
-            ignore_changes=list(unread) if adopted else None,
         )
 
 
@@ -144,11 +145,13 @@ def _name_of(network: docker.Network, name: str) -> pulumi.Output[str]:
 def _reported(name: str, attachments: Attachments, container: docker.Container) -> pulumi.Output[Any]:
     """The address that Docker reported last: to us, or before we asked, and in a preview, to its provider."""
 
-    def address(seen: Sequence[Any]) -> str | dict[str, str]:
-        ours, theirs = seen
-        by_network = (ours or {}).get(name) or {
-            str(data.network_name): str(data.ip_address or "") for data in theirs or []
-        }
-        return next(iter(by_network.values())) if len(by_network) == 1 else by_network
+    def by_network(data: Sequence[docker.outputs.ContainerNetworkData] | None) -> dict[str, str]:
+        return {str(each.network_name): str(each.ip_address or "") for each in data or ()}
 
-    return pulumi.Output.all(attachments.addresses, container.network_datas).apply(address)
+    def address(seen: Sequence[Any]) -> str | dict[str, str]:
+        to_us, to_its_provider = seen
+        addresses: dict[str, str] = (to_us or {}).get(name) or to_its_provider
+        return next(iter(addresses.values())) if len(addresses) == 1 else addresses
+
+    reported = pulumi.Output.all(attachments.addresses, container.network_datas.apply(by_network))
+    return reported.apply(address)

@@ -46,8 +46,12 @@ class VlanFabric(pulumi.ComponentResource):
                 name,
                 at,
                 docker=bool(plan.networks or plan.containers),
-                adopted=[adoption.id for adoption in taken_over],
-                opts=inside,
+                adopted=taken_over,
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    # of a host that did not answer nobody knows whether what it had is still there
+                    ignore_changes=None if name in adoptions else ["adopted"],
+                ),
             )
             after: list[pulumi.Resource] = []
             if plan.firewall or plan.sysctls:

@@ -14,7 +14,6 @@ from model.fabric import DockerNetwork
 from resources import SubInterface
 
 PARENT_LABEL = "macvlan-fabric.parent"
-UNREAD_OF_NETWORKS = ("*",)
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
 
     def _network(self, member: Membership) -> docker.Network:
         wanted, host = member.network, member.host
+        adopted = host.adopted("network", wanted.name)
         options = {"parent": wanted.parent}
         if wanted.mtu is not None:
             options["com.docker.network.driver.mtu"] = str(wanted.mtu)
@@ -63,8 +63,14 @@ class MacvlanNetwork(pulumi.ComponentResource):
                 docker.NetworkLabelArgs(label=PARENT_LABEL, value=_incarnation(member.parent)),
             ],
             opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(parent=self, depends_on=[member.parent, host.addresses]),
-                host.options("network", wanted.name, UNREAD_OF_NETWORKS),
+                host.options(),
+                pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=[member.parent, host.addresses],
+                    # One that is adopted is taken into the state as it runs, and left as it is.
+                    import_=adopted,
+                    ignore_changes=["*"] if adopted else None,
+                ),
             ),
         )
 

@@ -78,6 +78,11 @@ async def remove_docker_objects(
     return Change(tuple(done))
 
 
+async def remove_adopted_containers(host: Host, ids: Collection[str]) -> Change:
+    """Remove containers that were taken over and are not wanted any more; those that are gone are fine."""
+    return Change(tuple(await _remove_containers(host, await read_containers(host, ids))))
+
+
 def whose(thing: NetworkFacts | ContainerFacts) -> str:
     """In words, who has made a docker object."""
     return f"the stack {thing.owner}" if thing.owner else "somebody else"

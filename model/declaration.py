@@ -114,6 +114,13 @@ class HostEntry(Entry):
         FLAG, "take over hand-made objects of the wanted names instead of refusing", default=Host.adopt
     )
 
+    lost: Given[bool] | None = key(
+        FLAG,
+        "the machine is gone for good: the stack lets go of what it had there, without asking it",
+        default=Host.lost,
+        also=("gone", "dead"),
+    )
+
     def named_trunks(self) -> dict[str, TrunkEntry] | None:
         """The trunks by name, from either way of writing them; None if some could not be read."""
         if self.trunk:

@@ -41,6 +41,7 @@ class Host:
     address: str  # an ssh destination: `[user@]host`, or an alias of the ssh configuration
     trunks: tuple[Trunk, ...]
     adopt: bool = False  # take over hand-made objects of the wanted names instead of refusing
+    lost: bool = False  # gone for good: nothing runs there, and what did is let go of without asking it
 
     def trunk(self, name: str) -> Trunk:
         """The trunk of that name; KeyError if the host has none."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, Resource
+from pulumi.dynamic import ConfigureRequest, CreateResult, Resource, UpdateResult
 
 from hosts.boot import ensure_boot_unit, read_boot_unit
 from hosts.change import Change
 from hosts.errors import HostUnreachable
 from hosts.host import Host
 from hosts.leave import leave
+from hosts.leftovers import remove_adopted_containers
+from hosts.survey import Adoption
 from resources.host_ref import HostRef
 from resources.lost import lost_hosts
 from resources.provider import HostProvider, Properties
+from resources.session import on_host
 
 
 class BootUnitProvider(HostProvider):
@@ -34,8 +37,25 @@ class BootUnitProvider(HostProvider):
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_boot_unit(host, props["owner"])
 
+    def create(self, props: Properties) -> CreateResult:
+        _tell_what_is_adopted({}, props)
+        return super().create(props)
+
     async def differences(self, host: Host, props: Properties) -> Sequence[str]:
         return (await read_boot_unit(host, props["owner"])).differences()
+
+    def update(self, id_: str, olds: Properties, news: Properties) -> UpdateResult:
+        _tell_what_is_adopted(olds, news)
+        before, now = _adopted(olds), _adopted(news)
+        let_go = [each for each in before if each not in now and before[each].startswith("container ")]
+        if let_go:
+            on_host(
+                news["host"],
+                news["address"],
+                news.get("ssh_config"),
+                lambda host: remove_adopted_containers(host, let_go),
+            )
+        return super().update(id_, olds, news)
 
     def delete(self, id_: str, props: Properties) -> None:
         if props["host"] in self.lost:
@@ -48,15 +68,25 @@ class BootUnitProvider(HostProvider):
             raise HostUnreachable(error.host, error.message, hint) from None
 
     async def take_away(self, host: Host, props: Properties) -> Change:
-        adopted = props.get("adopted") or ()
-        return await leave(host, props["owner"], adopted, docker=bool(props.get("docker")))
+        return await leave(host, props["owner"], _adopted(props), docker=bool(props.get("docker")))
+
+
+def _adopted(props: Properties) -> dict[str, str]:
+    """What was taken over, by docker's id: `network mac_net10`."""
+    return props.get("adopted") or {}
+
+
+def _tell_what_is_adopted(olds: Properties, news: Properties) -> None:
+    for each, name in _adopted(news).items():
+        if each not in _adopted(olds):
+            print(f"{news['host']}: adopted docker {name}", flush=True)
 
 
 class BootUnit(Resource, module="boot", name="BootUnit"):
     """Brings back at boot what the stack has on the host. The first thing we make there, the last to go.
 
-    `docker`: whether the stack has containers or networks there. `adopted`: the ids of docker objects that it
-    has taken over, which carry no label of ours.
+    `docker`: whether the stack has containers or networks there. `adopted`: those that it has taken over,
+    which carry no label of ours; a container that is not adopted any more is removed.
     """
 
     def __init__(
@@ -65,8 +95,9 @@ class BootUnit(Resource, module="boot", name="BootUnit"):
         at: HostRef,
         *,
         docker: bool = False,
-        adopted: Sequence[str] = (),
+        adopted: Sequence[Adoption] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        wish = {"docker": docker, "adopted": sorted(adopted)}
+        names = {adoption.id: f"{adoption.kind} {adoption.name}" for adoption in adopted}
+        wish = {"docker": docker, "adopted": names}
         super().__init__(BootUnitProvider(), name, at.inputs() | wish, opts)

@@ -53,6 +53,8 @@ def _check_references(scope: Scope, container: ContainerEntry, problems: Problem
             )
         elif scope.hosts is not None and host.value not in scope.hosts:
             problems.unknown(host, "host", host.value, scope.hosts)
+        else:
+            check_not_lost(scope, host, problems)
         seen.add(host.value)
     attached: set[str] = set()
     for network in networks:
@@ -65,6 +67,14 @@ def _check_references(scope: Scope, container: ContainerEntry, problems: Problem
     for host in filter(None, hosts):
         for name in attached:
             check_trunk(scope, host, name, problems)
+
+
+def check_not_lost(scope: Scope, host: Given[str], problems: Problems) -> None:
+    """Nothing is meant to run on a host that is gone for good."""
+    item = (scope.hosts or {}).get(host.value)
+    if item and item.value and item.value.lost and item.value.lost.value:
+        hint = f"move it to another host, or take `lost` off {host.value}"
+        problems.add(host, f"{host.value} is lost", hint)
 
 
 def check_trunk(scope: Scope, host: Given[str], network: str, problems: Problems) -> None:

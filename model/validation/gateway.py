@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.problems import Problems
-from model.validation.containers import check_trunk
+from model.validation.containers import check_not_lost, check_trunk
 from model.validation.scope import Scope
 
 
@@ -24,5 +24,6 @@ def check_gateway(scope: Scope, problems: Problems) -> None:
     if gateway.host.value not in scope.hosts:
         problems.unknown(gateway.host, "host", gateway.host.value, scope.hosts)
         return
+    check_not_lost(scope, gateway.host, problems)
     for name in scope.routed:
         check_trunk(scope, gateway.host, name, problems)

@@ -1,0 +1,162 @@
+"""Docker objects of ours: which make way, which are put right, and which are nobody's business of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from ipaddress import IPv4Address
+from typing import Any, TypeVar
+
+import pytest
+
+from hosts.containers import attachment_differences, ensure_attached, ensure_detached, read_addresses
+from hosts.errors import ConflictError, HostError, Unsupported
+from hosts.fake import FakeHost, Machine
+from hosts.fake_docker import Docker, place_on_network
+from hosts.leftovers import (
+    remove_adopted_containers,
+    remove_docker_objects,
+    remove_leftover_container,
+    remove_leftover_network,
+)
+from hosts.ownership import DOCKER_LABEL
+
+T = TypeVar("T")
+OURS, THEIRS = "tutorial/dev", "tutorial/prod"
+ONE, TWO = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.2")
+
+
+def network(name: str, owner: str | None = OURS) -> dict[str, Any]:
+    return {"Id": f"id-{name}", "Name": name, "Labels": {DOCKER_LABEL: owner} if owner else {}, "IPAM": {}}
+
+
+def container(name: str, owner: str | None = OURS, **addresses: str) -> dict[str, Any]:
+    return {
+        "Id": f"id-{name}",
+        "Name": f"/{name}",
+        "Config": {"Image": "x", "Labels": {DOCKER_LABEL: owner} if owner else {}},
+        "NetworkSettings": {"Networks": {net: place_on_network(addr) for net, addr in addresses.items()}},
+    }
+
+
+def host(*things: dict[str, Any]) -> FakeHost:
+    machine = Machine.bare()
+    machine.docker = Docker(
+        [thing for thing in things if "IPAM" in thing], [thing for thing in things if "Config" in thing]
+    )
+    return FakeHost("h", machine)
+
+
+def names(there: FakeHost) -> list[str]:
+    with there.machine() as machine:
+        assert machine.docker is not None
+        return [thing["Name"] for thing in (*machine.docker.networks, *machine.docker.containers)]
+
+
+def do(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def test_a_leftover_container_makes_way() -> None:
+    there = host(container("web"), container("db"))
+    assert do(remove_leftover_container(there, "web", OURS)).done == ("removed container web",)
+    assert names(there) == ["/db"]
+    assert not do(remove_leftover_container(there, "web", OURS))
+
+
+def test_a_leftover_network_makes_way_with_our_containers_on_it() -> None:
+    there = host(network("red"), container("web", red="10.0.0.1"), container("db"))
+    done = do(remove_leftover_network(there, "red", OURS)).done
+    assert done == ("removed container web", "removed docker network red")
+    assert names(there) == ["/db"]
+
+
+@pytest.mark.parametrize("owner", [None, THEIRS])
+def test_what_is_not_ours_does_not_make_way(owner: str | None) -> None:
+    there = host(network("red", owner), container("web", owner))
+    with pytest.raises(ConflictError, match="already a container web of"):
+        do(remove_leftover_container(there, "web", OURS))
+    with pytest.raises(ConflictError, match="already a docker network red of"):
+        do(remove_leftover_network(there, "red", OURS))
+    assert names(there) == ["red", "/web"]
+
+
+def test_a_network_that_others_use_is_a_conflict_that_names_them() -> None:
+    there = host(network("red"), container("web", None, red="10.0.0.1"))
+    with pytest.raises(
+        ConflictError, match=r"red cannot be removed: container web of somebody else is on it"
+    ):
+        do(remove_leftover_network(there, "red", OURS))
+    with pytest.raises(ConflictError, match="docker network disconnect red web"):
+        do(remove_docker_objects(there, OURS))
+    assert names(there) == ["red", "/web"]
+
+
+def test_leaving_takes_all_of_ours_and_what_was_adopted() -> None:
+    there = host(
+        network("red"),
+        network("hand-made", None),
+        network("theirs", None),
+        container("web", red="10.0.0.1"),
+        container("old", None, **{"hand-made": "10.0.1.1"}),
+        container("other", THEIRS, theirs="10.0.2.1"),
+    )
+    do(remove_docker_objects(there, OURS, {"id-hand-made", "id-old"}))
+    assert names(there) == ["theirs", "/other"]
+
+
+def test_an_adopted_container_that_is_not_wanted_any_more_goes() -> None:
+    there = host(container("old", None), container("other", None))
+    assert do(remove_adopted_containers(there, ["id-old", "id-gone"])).done == ("removed container old",)
+    assert names(there) == ["/other"]
+
+
+def test_a_daemon_that_is_down_matters_only_where_something_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = host()
+    down = "Cannot connect to the Docker daemon at unix:///run/docker.sock. Is the docker daemon running?"
+    monkeypatch.setattr(Docker, "run", lambda *_: (1, "", down))
+    assert not do(remove_docker_objects(there, OURS, expected=False))
+    with pytest.raises(HostError, match="systemctl start docker"):
+        do(remove_docker_objects(there, OURS))
+    with pytest.raises(Unsupported, match="no program docker"):
+        do(remove_docker_objects(FakeHost("bare", Machine.bare()), OURS))
+
+
+def test_drift_of_places_is_said_in_words() -> None:
+    there = host(
+        network("red"),
+        network("green"),
+        container("web", green="10.0.1.1", red="10.0.0.9"),
+        container("db"),
+        container("other", None),
+    )
+    wanted = {"web": {"red": ONE}, "db": {"red": TWO}, "gone": {"red": ONE}, "other": {"red": ONE}}
+    assert do(attachment_differences(there, wanted, OURS)) == (
+        "web has 10.0.0.9 on red instead of 10.0.0.1",
+        "web is also on green",
+        "db is not on red",
+        "gone is not there",
+        "other is not there",
+    )
+    do(ensure_attached(there, {"web": {"red": ONE}, "db": {"red": TWO}}, OURS))
+    assert do(attachment_differences(there, {"web": {"red": ONE}, "db": {"red": TWO}}, OURS)) == ()
+    assert do(read_addresses(there, ["web", "db"], OURS)) == {
+        "web": {"red": "10.0.0.1"},
+        "db": {"red": "10.0.0.2"},
+    }
+
+
+def test_containers_that_exchanged_their_addresses_get_them_back() -> None:
+    there = host(network("red"), container("web", red="10.0.0.2"), container("db", red="10.0.0.1"))
+    wanted = {"web": {"red": ONE}, "db": {"red": TWO}}
+    assert len(do(ensure_attached(there, wanted, OURS)).done) == 4
+    assert do(ensure_attached(there, wanted, OURS)).done == ()
+
+
+def test_detaching_concerns_only_ours() -> None:
+    there = host(network("red"), container("web", red="10.0.0.1"), container("other", None, red="10.0.0.2"))
+    assert do(ensure_detached(there, "web", "red", OURS)).done == ("took web off red",)
+    assert not do(ensure_detached(there, "web", "red", OURS))
+    assert not do(ensure_detached(there, "other", "red", OURS))
