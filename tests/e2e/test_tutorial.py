@@ -159,14 +159,33 @@ def test_a_second_up_changes_nothing(tutorial: Tutorial) -> None:
         ("router", "iptables -D $(iptables -S | grep -om1 'MVF-[^ ]*-VLANS') 1", "lacks the rule"),
         ("router", "sysctl -w net.ipv4.ip_forward=0", "net.ipv4.ip_forward is 0 instead of 1"),
         ("host2", "docker rm -f bbox3", "bbox3"),
+        ("host1", "docker stop -t 0 bbox2", "bbox2"),
+        ("host1", "docker network disconnect mac_net10 bbox1", "bbox1 is not on mac_net10"),
+        (
+            "host2",
+            "docker network disconnect mac_net20 bbox4; docker network connect bridge bbox3; "
+            "docker network connect --ip 172.16.20.77 mac_net20 bbox4",
+            "bbox4 has 172.16.20.77 on mac_net20 instead of 172.16.20.11",
+        ),
     ],
-    ids=["address", "router-link", "host-link", "rule", "ip_forward", "container"],
+    ids=[
+        "address",
+        "router-link",
+        "host-link",
+        "rule",
+        "ip_forward",
+        "container",
+        "stopped",
+        "detached",
+        "container-address",
+    ],
 )
 def test_a_change_by_hand_is_seen_and_mended(tutorial: Tutorial, host: str, change: str, word: str) -> None:
     tutorial.on(host, change)
     assert word in tutorial.project.refresh().check().output
     tutorial.project.up().check()
     tutorial.assert_converged()
+    assert tutorial.project.outputs()["container_ips"] == ADDRESS
 
 
 def test_without_the_gateway_the_vlans_are_apart_and_the_router_as_before(tutorial: Tutorial) -> None:
@@ -216,6 +235,38 @@ def test_a_host_that_is_down_is_named_and_the_others_converge(tutorial: Tutorial
     tutorial.lab.start("host2")
     tutorial.project.up().check()
     assert "eth2.30" in tutorial.on("host2", "ip -br link")
+    tutorial.project.write(tutorial.topology)
+    tutorial.project.up().check()
+    tutorial.assert_converged()
+
+
+def test_a_state_that_was_lost_is_made_anew_over_the_living_fabric(tutorial: Tutorial) -> None:
+    project = tutorial.project
+    project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", project.stack).check()
+    project.pulumi("stack", "init", project.stack).check()
+    said = project.up().check().output
+    assert re.search("host1: removed container bbox1;.* left by an earlier run", said), said
+    tutorial.assert_converged()
+
+
+def test_a_host_that_is_lost_for_good_is_let_go_of(tutorial: Tutorial) -> None:
+    without = copy.deepcopy(tutorial.topology)
+    for container in ("bbox3", "bbox4"):
+        del without["containers"][container]
+    tutorial.lab.kill("host2")
+    tutorial.project.write(without)
+    failed = tutorial.project.up()
+    assert failed.status != 0
+    assert "if it is gone for good: `lost: true` for it in the topology" in failed.output
+    without["hosts"]["host2"]["lost"] = True
+    tutorial.project.write(without)
+    assert "host2 is lost: nothing was removed there" in tutorial.project.up().check().output
+    del without["hosts"]["host2"]
+    tutorial.project.write(without)
+    tutorial.project.up("--expect-no-changes").check()
+    tutorial.assert_pings(reach=[("bbox1", "bbox2")], apart=[])
+
+    tutorial.lab.start("host2")  # it was found again: what it has left makes way
     tutorial.project.write(tutorial.topology)
     tutorial.project.up().check()
     tutorial.assert_converged()
