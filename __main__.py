@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from configuration import read_topology, stack_file
+from configuration import KEY, read_topology, stack_file
 from model import summary
 from model.errors import Place, TopologyError
 from model.fabric import plan
@@ -12,9 +12,10 @@ from model.reachability import check_expectations, report
 from resources.preflight import ask_hosts
 
 try:
-    topology = read_topology(pulumi.get_stack(), pulumi.Config().get("topology"))
-    fabric = plan(topology, owner=f"{pulumi.get_project()}/{pulumi.get_stack()}")
-    broken = check_expectations(topology, fabric, Place(stack_file(pulumi.get_stack())))
+    stack, configured = pulumi.get_stack(), pulumi.Config().get("topology")
+    topology, _ = read_topology(stack, configured, encrypted=pulumi.runtime.is_config_secret(KEY))
+    fabric = plan(topology, owner=f"{pulumi.get_project()}/{stack}")
+    broken = check_expectations(topology, fabric, Place(stack_file(stack)))
     if broken:
         raise TopologyError(broken)
 except TopologyError as error:

@@ -7,9 +7,11 @@ import posixpath
 from dataclasses import replace
 from pathlib import Path
 
-from model.document import Mapping, Node, Scalar, decode, from_value
+from model.document import Node, decode, from_value
+from model.encryption import first_difference, opened
 from model.errors import Place, TopologyError
 from model.loading import FileReference, Located, build, locate
+from model.problems import Problems, Spot
 from model.topology import Topology
 
 KEY = "macvlan-fabric:topology"
@@ -20,15 +22,19 @@ def stack_file(stack: str) -> str:
     return f"Pulumi.{stack}.yaml"
 
 
-def read_topology(stack: str, configured: str | None = None) -> Topology:
+def read_topology(
+    stack: str, configured: str | None = None, *, encrypted: bool = False
+) -> tuple[Topology, str | None]:
     """The stack's topology, from its file in this folder or from the file that it names.
 
-    `configured` is the value that Pulumi has for it: a path, or JSON. It is what counts if it says something
-    else than the stack's file, as with `--config-file` or encrypted values; then errors cannot name lines.
+    `configured` is the value that Pulumi has for it, decrypted: a path, or JSON. It is what counts if it says
+    something else than the stack's file, as with `--config-file`; then it is returned, too, and errors
+    cannot name lines. `encrypted`: something in it is not for everybody's eyes. What it is only the stack's
+    file says, so then both must say the same.
 
     Raises TopologyError with everything that is wrong.
     """
-    found = _located(stack, configured)
+    found, unwritten = _located(stack, configured, encrypted)
     while isinstance(found, FileReference):
         try:
             data = Path(found.file).read_bytes()
@@ -39,26 +45,41 @@ def read_topology(stack: str, configured: str | None = None) -> Topology:
     if topology.ssh_config and not topology.ssh_config.startswith("~"):
         beside = posixpath.join(posixpath.dirname(found.file), topology.ssh_config)
         topology = replace(topology, ssh_config=beside)
-    return topology
+    return topology, unwritten
 
 
-def _located(stack: str, configured: str | None) -> Located | FileReference:
-    file = stack_file(stack)
+def _located(
+    stack: str, configured: str | None, encrypted: bool
+) -> tuple[Located | FileReference, str | None]:
+    """Where the topology is; and the configured value, if the stack's file says something else."""
+    file, elsewhere = stack_file(stack), f"the configuration of stack {stack}"
+    if configured is None:
+        return _opened(_written(file), None), None
     try:
-        found = locate(_text(file), file, ("config", KEY))
+        found: Located | FileReference | None = _written(file)
     except TopologyError:
-        if configured is None:
+        if encrypted:
             raise
         found = None
-    if configured is None and found is not None:
-        return found
-    elsewhere = f"the configuration of stack {stack}"
-    try:
-        given = from_value(json.loads(configured or ""), elsewhere)
-    except ValueError:
-        path = configured or ""
-        return found if isinstance(found, FileReference) else FileReference(path, Place(elsewhere))
-    return found if isinstance(found, Located) and _same(found.node, given) else Located(given, elsewhere)
+    given, other = _document(configured, elsewhere), None
+    if isinstance(found, Located) and given:
+        other = first_difference(found.node, given)
+        if not other:
+            return _opened(found, given), None
+    elif isinstance(found, FileReference) and found.file == configured:
+        return found, None
+    if encrypted:
+        raise _undecided(file, other or Spot(0))
+    return Located(given, elsewhere) if given else FileReference(configured, Place(elsewhere)), configured
+
+
+def _written(file: str) -> Located | FileReference:
+    return locate(_text(file), file, ("config", KEY))
+
+
+def _opened(found: Located | FileReference, given: Node | None) -> Located | FileReference:
+    """With the secrets that Pulumi has decrypted in their places."""
+    return found if isinstance(found, FileReference) else replace(found, node=opened(found.node, given))
 
 
 def _text(file: str) -> str:
@@ -69,13 +90,19 @@ def _text(file: str) -> str:
         return "{}"
 
 
-def _same(one: Node, other: Node) -> bool:
-    """Whether two documents say the same, wherever they stand."""
-    if isinstance(one, Scalar) and isinstance(other, Scalar):
-        return one.text == other.text or (one.is_null and other.is_null)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        left, right = ({key.text: value for key, value in node.entries} for node in (one, other))
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
-    if isinstance(one, Scalar | Mapping) or isinstance(other, Scalar | Mapping):
-        return False
-    return len(one.items) == len(other.items) and all(map(_same, one.items, other.items))
+def _document(configured: str, name: str) -> Node | None:
+    """Pulumi's value; None if it is no document, but names a file."""
+    try:
+        return from_value(json.loads(configured), name)
+    except ValueError:
+        return None
+
+
+def _undecided(file: str, spot: Spot) -> TopologyError:
+    problems = Problems(file)
+    problems.add(
+        spot,
+        "some values are encrypted, and Pulumi reads something else than stands here",
+        "which values are secret only this file says: write the topology here, numbers as decimals",
+    )
+    return problems.error()

@@ -13,6 +13,7 @@ from hosts.ownership import DOCKER_LABEL
 from hosts.survey import Adoption
 from model.fabric import HostPlan
 from model.homing import container_sysctls
+from model.secret import Secret
 from model.topology import Container
 from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, make_way
 
@@ -76,7 +77,7 @@ class DockerHost(pulumi.ComponentResource):
             name=container.name,
             image=self.images[container.image].image_id,
             command=list(container.command) or None,
-            envs=[f"{name}={value}" for name, value in container.environment],
+            envs=[_variable(name, value) for name, value in container.environment],
             labels=[
                 docker.ContainerLabelArgs(label=label, value=value)
                 for label, value in (*container.labels, (DOCKER_LABEL, self.owner))
@@ -131,6 +132,13 @@ class DockerHost(pulumi.ComponentResource):
             deleted_with=self.boot,
             hooks=self._making_way,
         )
+
+
+def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:
+    """An environment variable as Docker takes it; a secret one is encrypted in the state, too."""
+    return (
+        pulumi.Output.secret(f"{name}={value.reveal()}") if isinstance(value, Secret) else f"{name}={value}"
+    )
 
 
 def _name_of(network: docker.Network, name: str) -> pulumi.Output[str]:

@@ -98,9 +98,9 @@ def _container(placement: Placement, entry: ContainerEntry) -> Container:
     )
 
 
-def _pairs(given: Given[tuple[Item[Given[str]], ...]] | None) -> tuple[tuple[str, str], ...]:
+def _pairs(given: Given[tuple[Item[Given[T]], ...]] | None) -> tuple[tuple[str, T], ...]:
     items = given.value if given else ()
-    return tuple(sorted((item.name, known(item.value).value) for item in items))
+    return tuple((item.name, known(item.value).value) for item in sorted(items, key=lambda item: item.name))
 
 
 def _gateway(entry: GatewayEntry, scope: Scope) -> Gateway:

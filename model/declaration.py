@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar, TypeVar
 
-from model.document import Mapping, Node, Scalar, Sequence, shown
+from model.document import Encrypted, Mapping, Node, Scalar, Sequence, is_encrypted, shown
 from model.entries import Entry, Exclusive, Record, key
 from model.kinds import Given, Item, Kind, ListOf, MapOf, Schema
 from model.problems import Problems, Spot
+from model.secret import Secret
 from model.topology import (
     DEFAULT_TRUNK,
     Container,
@@ -34,6 +35,7 @@ from model.values import (
     COMMAND_LINE,
     CONTAINER_NAME,
     DESTINATION,
+    ENCRYPTED_SCHEMA,
     ENVIRONMENT_NAME,
     FLAG,
     HOST,
@@ -312,6 +314,27 @@ class NetworksKind(Kind[Given[tuple[Item[Given[IPv4Address | None]], ...]]]):
         return {"anyOf": [self._list.schema(definitions), self._map.schema(definitions)]}
 
 
+class EnvironmentKind(Kind[Given[str | Secret]]):
+    """The value of an environment variable: text, or what Pulumi has encrypted in the stack's own file."""
+
+    expects = "text"
+
+    def read(self, node: Node, path: str, problems: Problems) -> Given[str | Secret] | None:
+        if isinstance(node, Encrypted):
+            text = TEXT.parsed(Scalar(node.line, node.secret.reveal()), Spot(node.line, path), problems)
+            return None if text is None else Given(node.secret, node.line, path)
+        if is_encrypted(node):
+            hint = "put the topology itself there instead of the name of this file"
+            problem = "is encrypted, but Pulumi decrypts only what stands in the stack's own file"
+            problems.add(Spot(node.line, path), problem, hint)
+            return None
+        read = TEXT.read(node, path, problems)
+        return None if read is None else Given(read.value, read.line, read.path)
+
+    def schema(self, definitions: Schema) -> Schema:
+        return {"anyOf": [TEXT.schema(definitions), ENCRYPTED_SCHEMA]}
+
+
 @dataclass(frozen=True)
 class ContainerEntry(Entry):
     """A container, or several replicas of it."""
@@ -351,9 +374,11 @@ class ContainerEntry(Entry):
     command: Given[tuple[str, ...]] | None = key(
         CommandKind(), "what it runs; by default what the image says", also=("cmd", "entrypoint", "args")
     )
-    environment: Given[tuple[Item[Given[str]], ...]] | None = key(
-        MapOf(ENVIRONMENT_NAME, TEXT, "a map from names to values", example="{ LOG_LEVEL: debug }"),
-        "environment variables",
+    environment: Given[tuple[Item[Given[str | Secret]], ...]] | None = key(
+        MapOf(
+            ENVIRONMENT_NAME, EnvironmentKind(), "a map from names to values", example="{ LOG_LEVEL: debug }"
+        ),
+        "environment variables; those that Pulumi has encrypted (config set --secret --path) stay secret",
         default={},
         also=("env", "envs", "variables"),
     )

@@ -21,6 +21,7 @@ import yaml
 
 from model.errors import TopologyError
 from model.problems import WIDTH, refusal, short
+from model.secret import Secret
 from model.syntax_errors import explain
 
 MAX_DEPTH = 64  # levels of lists and maps; a topology has eight
@@ -65,7 +66,15 @@ class Mapping:
     entries: tuple[tuple[Scalar, Node], ...] = ()
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping
+@dataclass(frozen=True, slots=True)
+class Encrypted:
+    """A value that Pulumi keeps encrypted in the file. No parser makes one; see `model.encryption`."""
+
+    line: int
+    secret: Secret
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping | Encrypted
 
 
 def compose(text: str, file: str) -> Node:
@@ -95,6 +104,13 @@ def from_value(value: object, file: str) -> Node:
     return _Converter(file).node(value, 0)
 
 
+def is_encrypted(node: Node) -> bool:
+    """Whether Pulumi keeps the value encrypted; it writes a map with the one key `secure`."""
+    if isinstance(node, Mapping):
+        return [name.text for name, _ in node.entries] == ["secure"]
+    return isinstance(node, Encrypted)
+
+
 def shown(node: Node) -> str:
     """The value as the user wrote it, on one line and cut to a readable length."""
     text = ""
@@ -108,6 +124,8 @@ def shown(node: Node) -> str:
 def _pieces(node: Node) -> Iterator[str]:
     if isinstance(node, Scalar):
         yield _shown_scalar(node)
+    elif isinstance(node, Encrypted):
+        yield str(node.secret)
     elif isinstance(node, Sequence):
         yield "["
         for index, item in enumerate(node.items):

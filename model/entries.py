@@ -19,8 +19,8 @@ from typing import ClassVar, TypeVar, cast
 
 import yaml
 
-from model.document import Mapping, Node, Scalar
-from model.kinds import Kind, Schema, below, is_null, is_secret, mismatch, unique
+from model.document import Mapping, Node, Scalar, is_encrypted
+from model.kinds import Kind, Schema, below, is_null, mismatch, unique
 from model.problems import Problems, Spot, nearest, short
 
 R = TypeVar("R", covariant=True)
@@ -99,8 +99,8 @@ class Record(Kind[E]):
         self.keys = entry.keys()
 
     def read(self, node: Node, path: str, problems: Problems) -> E | None:
-        if not isinstance(node, Mapping) or is_secret(node):
-            if not self.entry.shorthand or is_null(node) or is_secret(node):
+        if not isinstance(node, Mapping) or is_encrypted(node):
+            if not self.entry.shorthand or is_null(node) or is_encrypted(node):
                 mismatch(node, path, self, problems)
                 return None
             short = self.keys[self.entry.shorthand]

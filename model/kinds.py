@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from model.document import Mapping, Node, Scalar, Sequence, shown
+from model.document import Mapping, Node, Scalar, Sequence, is_encrypted, shown
 from model.problems import Problems, Spot
 
 T = TypeVar("T")
@@ -190,16 +190,11 @@ def mismatch(node: Node, path: str, kind: Kind[object], problems: Problems, hint
     hint = hint or for_example(kind.example)
     if is_null(node):
         problems.add(Spot(node.line, path), f"has no value; it must be {kind.expects}", hint)
-    elif is_secret(node):
-        hint = "plans and outputs show a topology; let the container get its secrets in another way"
-        problems.add(Spot(node.line, path), "is encrypted, but a topology holds no secrets", hint)
+    elif is_encrypted(node):
+        hint = "plans and outputs show it: write it as it is"
+        problems.add(Spot(node.line, path), "is encrypted, which only values of an environment may be", hint)
     else:
         problems.add(Spot(node.line, path), f"must be {kind.expects}, got {shown(node)}", hint)
-
-
-def is_secret(node: Node) -> bool:
-    """Whether it is what Pulumi writes for an encrypted value."""
-    return isinstance(node, Mapping) and [name.text for name, _ in node.entries] == ["secure"]
 
 
 def for_example(example: str) -> str:

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 from model.building import known, topology_of
 from model.declaration import TOPOLOGY
-from model.document import Mapping, Node, Scalar, compose, from_value, shown
+from model.document import Mapping, Node, Scalar, compose, from_value, is_encrypted, shown
 from model.errors import Place, TopologyError
-from model.kinds import is_secret
 from model.problems import Problems, refusal
 from model.topology import Topology
 from model.validation import validate
@@ -84,8 +83,8 @@ def locate(text: str, file: str, at: tuple[str, ...] = ()) -> Located | FileRefe
         line, node = found[0]
     if at and isinstance(node, Scalar):
         return _reference(node, Place(file, line), at[-1])
-    if at and is_secret(node):
-        hint = "set it without --secret: errors could not name lines, nor outputs show what was decided"
+    if at and is_encrypted(node):
+        hint = "set it without --secret, and encrypt only the values of environments that need it"
         raise refusal(file, line, f"{at[-1]} is encrypted", hint)
     return Located(node, file)
 

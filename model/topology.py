@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal, Never
 
 from model.errors import Place
+from model.secret import Secret
 
 DEFAULT_TRUNK = "trunk"
 
@@ -120,7 +121,7 @@ class Container:
     attachments: tuple[Attachment, ...]  # at least one; at most one per network
     image: str
     command: tuple[str, ...] = ()  # empty: the image's own
-    environment: tuple[tuple[str, str], ...] = ()  # sorted by name
+    environment: tuple[tuple[str, str | Secret], ...] = ()  # sorted by name
     labels: tuple[tuple[str, str], ...] = ()  # sorted by name
     restart: RestartPolicy = "unless-stopped"
     stop_grace: int = 10  # seconds between the stop signal and the kill; 0: killed at once

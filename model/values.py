@@ -294,6 +294,12 @@ _FLAG_SCHEMA: Schema = {
     ]
 }
 _TEXT_SCHEMA: Schema = {"type": ["string", "number", "boolean"]}
+ENCRYPTED_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {"secure": {"type": "string"}},
+    "required": ["secure"],
+    "additionalProperties": False,
+}
 _BARE_SCHEMA: Schema = {"type": "string", "pattern": r"^[^\s=]+$"}
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS_SCHEMA: Schema = {"type": "string", "format": "ipv4"}

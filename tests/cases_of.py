@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from model.document import decode
+from model.encryption import opened
 from model.loading import FileReference, build, load, locate
 from model.topology import Topology
 
@@ -27,4 +29,4 @@ def read_case(path: Path) -> Topology:
         except OSError as error:
             raise found.unreadable(error) from None
         return load(decode(data, found.file), found.file)
-    return build(found)
+    return build(replace(found, node=opened(found.node, None)) if at else found)

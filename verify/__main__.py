@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         stack = arguments.stack or _selected_stack()
         project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
-        topology = read_topology(stack)
+        topology, _ = read_topology(stack)
         fabric = plan(topology, owner=f"{project}/{stack}")
     except (TopologyError, LookupError) as error:
         print(error, file=sys.stderr)
