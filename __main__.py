@@ -13,7 +13,7 @@ from resources.preflight import ask_hosts
 
 try:
     stack, configured = pulumi.get_stack(), pulumi.Config().get("topology")
-    topology, _ = read_topology(stack, configured, encrypted=pulumi.runtime.is_config_secret(KEY))
+    topology, unwritten = read_topology(stack, configured, encrypted=pulumi.runtime.is_config_secret(KEY))
     fabric = plan(topology, owner=f"{pulumi.get_project()}/{stack}")
     broken = check_expectations(topology, fabric, Place(stack_file(stack)))
     if broken:
@@ -31,7 +31,9 @@ if answers.problems:
 for absent in answers.silent:
     pulumi.log.warn(str(absent))
 
-built = VlanFabric(fabric, topology.ssh_config, answers.adoptions)
+built = VlanFabric(
+    fabric, topology.ssh_config, answers.adoptions, verify=topology.verify, configured=unwritten
+)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

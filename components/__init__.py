@@ -5,5 +5,6 @@ from components.fabric import VlanFabric
 from components.gateway import VlanGateway
 from components.macvlan import MacvlanNetwork
 from components.trunk import VlanTrunk
+from components.verification import Verification
 
-__all__ = ["DockerHost", "MacvlanNetwork", "VlanFabric", "VlanGateway", "VlanTrunk"]
+__all__ = ["DockerHost", "MacvlanNetwork", "Verification", "VlanFabric", "VlanGateway", "VlanTrunk"]

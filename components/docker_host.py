@@ -100,13 +100,10 @@ class DockerHost(pulumi.ComponentResource):
             ),
         )
 
-    def watch(self, containers: Mapping[str, docker.Container]) -> dict[str, pulumi.Output[Any]]:
-        """See to it that the host's containers, among these by name, are on their networks.
-
-        What Docker says their addresses are, by container; by network if it is on several.
-        """
+    def watch(self, containers: Mapping[str, docker.Container]) -> Attachments:
+        """See to it that the host's containers, those of ours among these by name, are on their networks."""
         ours = [each for each in self._plan.containers if not self.adopted("container", each.name)]
-        attachments = Attachments(
+        return Attachments(
             replace(self._plan, containers=tuple(ours)),
             self._at,
             opts=pulumi.ResourceOptions(
@@ -115,6 +112,11 @@ class DockerHost(pulumi.ComponentResource):
                 deleted_with=self.boot,
             ),
         )
+
+    def addresses_of(
+        self, containers: Mapping[str, docker.Container], attachments: Attachments
+    ) -> dict[str, pulumi.Output[Any]]:
+        """What Docker says the addresses of the host's containers are; by network where there are several."""
         return {
             container.name: _reported(container.name, attachments, containers[container.name])
             for container in self._plan.containers

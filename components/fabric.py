@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -12,9 +13,10 @@ from components.docker_host import DockerHost
 from components.gateway import VlanGateway
 from components.macvlan import MacvlanNetwork, Membership
 from components.trunk import VlanTrunk
+from components.verification import Verification
 from hosts.survey import Adoption
 from model.fabric import Fabric, HostPlan
-from resources import BootUnit, HostRef
+from resources import BootUnit, HostRef, HostResource
 
 
 class VlanFabric(pulumi.ComponentResource):
@@ -22,7 +24,8 @@ class VlanFabric(pulumi.ComponentResource):
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
     docker networks on them; containers. Hosts do not wait for each other. `adoptions` are the docker
-    objects, by host, that are taken over as they run.
+    objects, by host, that are taken over as they run. With `verify`, the wire is asked at the end; see
+    `Verification`, also about `configured`.
     """
 
     def __init__(
@@ -30,12 +33,17 @@ class VlanFabric(pulumi.ComponentResource):
         fabric: Fabric,
         ssh_config: str | None = None,
         adoptions: Mapping[str, Sequence[Adoption]] = MappingProxyType({}),
+        *,
+        verify: bool = False,
+        configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("macvlan-fabric:index:VlanFabric", fabric.owner.rpartition("/")[2], None, opts)
+        stack = fabric.owner.rpartition("/")[2]
+        super().__init__("macvlan-fabric:index:VlanFabric", stack, None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         trunks: dict[str, VlanTrunk] = {}
         daemons: dict[str, DockerHost] = {}
+        ours: list[HostResource] = []
         for plan in fabric.hosts:
             if not _concerned(plan):
                 continue
@@ -53,10 +61,14 @@ class VlanFabric(pulumi.ComponentResource):
                     ignore_changes=None if name in adoptions else ["adopted"],
                 ),
             )
-            after: list[pulumi.Resource] = []
+            after: list[HostResource] = []
+            ours.append(boot)
             if plan.firewall or plan.sysctls:
-                after = VlanGateway(plan, at, boot, opts=inside).filtering
+                gateway = VlanGateway(plan, at, boot, opts=inside)
+                after = gateway.filtering
+                ours += [*gateway.filtering, gateway.forwarding]
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
+            ours += trunks[name].links.values()
             if plan.networks or plan.containers:
                 daemons[name] = DockerHost(plan, at, boot, taken_over, opts=inside)
 
@@ -76,12 +88,17 @@ class VlanFabric(pulumi.ComponentResource):
             for plan in fabric.hosts
             for container in plan.containers
         }
-        reported = {
-            name: address
-            for daemon in daemons.values()
-            for name, address in daemon.watch(self.containers).items()
-        }
+        reported: dict[str, pulumi.Output[Any]] = {}
+        for daemon in daemons.values():
+            attachments = daemon.watch(self.containers)
+            ours.append(attachments)
+            reported |= daemon.addresses_of(self.containers, attachments)
         self.container_ips = dict(sorted(reported.items()))
+        if verify:
+            docks: list[pulumi.CustomResource] = [on for n in self.networks.values() for on in n.on.values()]
+            docks += self.containers.values()
+            versions = [*(one.version for one in ours), *(one.id for one in docks)]
+            Verification(stack, versions, [*ours, *docks], configured, opts=inside)
         self.register_outputs({"container_ips": self.container_ips})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from model.fabric import HostPlan
-from resources import BootUnit, Firewall, HostRef, Sysctls
+from resources import BootUnit, Firewall, HostRef, HostResource, Sysctls
 
 
 class VlanGateway(pulumi.ComponentResource):
@@ -20,7 +20,7 @@ class VlanGateway(pulumi.ComponentResource):
     ) -> None:
         name = plan.host.name
         super().__init__("macvlan-fabric:net:VlanGateway", name, None, opts)
-        self.filtering: list[pulumi.Resource] = []
+        self.filtering: list[HostResource] = []
         if plan.firewall is not None:
             self.filtering.append(
                 Firewall(

@@ -7,6 +7,7 @@ from resources.firewall import Firewall
 from resources.holdings import Holdings
 from resources.host_ref import HostRef
 from resources.leftovers import make_way
+from resources.provider import HostResource
 from resources.sub_interface import SubInterface
 from resources.sysctls import Sysctls
 
@@ -17,6 +18,7 @@ __all__ = [
     "Firewall",
     "Holdings",
     "HostRef",
+    "HostResource",
     "SubInterface",
     "Sysctls",
     "make_way",

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 import pulumi
-from pulumi.dynamic import Resource
 
 from hosts.change import Change
 from hosts.containers import attachment_differences, ensure_attached, read_addresses
 from hosts.host import Host
 from model.fabric import HostPlan
 from resources.host_ref import HostRef
-from resources.provider import HostProvider, Properties
+from resources.provider import HostProvider, HostResource, Properties
 
 
 class AttachmentsProvider(HostProvider):
     """Sees and mends what the containers' own resources cannot: they do not read their networks back."""
 
     wish = ("containers",)
+    reported = ("addresses",)
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_attached(host, _wanted(props), props["owner"])
@@ -41,7 +41,7 @@ def _wanted(props: Properties) -> Mapping[str, Mapping[str, IPv4Address]]:
     }
 
 
-class Attachments(Resource, module="docker", name="Attachments"):
+class Attachments(HostResource, module="docker", name="Attachments"):
     """The places of one host's containers on its networks; it waits for all of them."""
 
     addresses: pulumi.Output[

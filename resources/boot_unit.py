@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, Resource, UpdateResult
+from pulumi.dynamic import ConfigureRequest, CreateResult, UpdateResult
 
 from hosts.boot import ensure_boot_unit, read_boot_unit
 from hosts.change import Change
@@ -16,7 +16,7 @@ from hosts.leftovers import remove_adopted_containers
 from hosts.survey import Adoption
 from resources.host_ref import HostRef
 from resources.lost import lost_hosts
-from resources.provider import HostProvider, Properties
+from resources.provider import HostProvider, HostResource, Properties
 from resources.session import on_host
 
 
@@ -82,7 +82,7 @@ def _tell_what_is_adopted(olds: Properties, news: Properties) -> None:
             print(f"{news['host']}: adopted docker {name}", flush=True)
 
 
-class BootUnit(Resource, module="boot", name="BootUnit"):
+class BootUnit(HostResource, module="boot", name="BootUnit"):
     """Brings back at boot what the stack has on the host. The first thing we make there, the last to go.
 
     `docker`: whether the stack has containers or networks there. `adopted`: those that it has taken over,

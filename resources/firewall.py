@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import Resource
 
 from hosts.change import Change
 from hosts.firewall import ensure_firewall, read_firewall, remove_firewall
@@ -14,7 +13,7 @@ from hosts.host import Host
 from model import firewall as model
 from model.rule_text import from_arguments
 from resources.host_ref import HostRef
-from resources.provider import HostProvider, Properties
+from resources.provider import HostProvider, HostResource, Properties
 
 
 class FirewallProvider(HostProvider):
@@ -66,7 +65,7 @@ def from_inputs(props: Properties) -> model.Firewall:
     )
 
 
-class Firewall(Resource, module="net", name="Firewall"):
+class Firewall(HostResource, module="net", name="Firewall"):
     """The rules between the networks, and what they do to addresses; in force also after a reboot."""
 
     def __init__(

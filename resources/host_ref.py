@@ -26,6 +26,7 @@ class HostRef:
             "ssh_config": self.ssh_config,
             "owner": self.owner,
             "drift": [],
+            "version": None,  # by `HostProvider.check`
         }
 
     def ssh_options(self) -> tuple[str, ...]:

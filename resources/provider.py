@@ -1,22 +1,33 @@
 """What all our dynamic providers share: which host, what is compared, what is told to the user.
 
 A provider class is pickled by reference, so its module path is part of every stored state and its
-instances carry nothing. `check` and `diff` are pure, because the engine runs them one after the
+instances carry nothing. `check` and `diff` ask nobody, because the engine runs them one after the
 other; everything else talks to one host over the process's one connection to it.
 
 Inputs are the wish, as plain data, plus `drift`, which is wished to be empty. `read` fills it with what
 the host shows that differs, a sentence each: so `pulumi refresh` prints the differences in words, and
-the next `pulumi up` sees that there is something to mend.
+the next `pulumi up` sees that there is something to mend. And they have a `version`, by which others see
+that something was made or mended.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+import pulumi
+from pulumi.dynamic import (
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    Resource,
+    ResourceProvider,
+    UpdateResult,
+)
 
 from hosts.change import Change
 from hosts.errors import HostError
@@ -29,6 +40,7 @@ Properties = dict[str, Any]
 CONNECTION = ("address", "ssh_config")  # how to reach the host: a change here never changes the host
 COMMON = ("host", *CONNECTION, "owner")
 DRIFT = "drift"
+VERSION = "version"
 
 
 class _QuietAboutHosts(logging.Filter):
@@ -51,6 +63,7 @@ class HostProvider(ResourceProvider):
     serialize_as_secret_always = False  # nothing in it is secret, and secret values are slow and noisy
     wish: ClassVar[tuple[str, ...]] = ()
     identity: ClassVar[tuple[str, ...]] = ("host", "owner")
+    reported: ClassVar[tuple[str, ...]] = ()  # outputs that only the host can say; as inputs None
 
     @abstractmethod
     async def ensure(self, host: Host, props: Properties) -> Change:
@@ -65,15 +78,19 @@ class HostProvider(ResourceProvider):
         """Remove the object. One that is gone already is fine."""
 
     async def observed(self, _host: Host, _props: Properties) -> Properties:
-        """Further outputs, which only the host can say."""
+        """The values of what is `reported`."""
         return {}
 
     def id_of(self, props: Properties) -> str:
         """The object's id in the state."""
         return str(props["host"])
 
-    def check(self, _olds: Properties, news: Properties) -> CheckResult:
-        return CheckResult(plain(news), [])
+    def check(self, olds: Properties, news: Properties) -> CheckResult:
+        """Give the object another version whenever it is to be made or changed."""
+        wished = plain(news)
+        same = not _changed(plain(olds), wished, (*COMMON, *self.wish, DRIFT))
+        wished[VERSION] = (same and olds.get(VERSION)) or secrets.token_hex(4)
+        return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = _changed(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
@@ -86,7 +103,7 @@ class HostProvider(ResourceProvider):
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
         if not _changed(before, wished, (*self.wish, DRIFT)):
-            return UpdateResult(before | wished)
+            return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 
     def read(self, id_: str, props: Properties) -> ReadResult:
@@ -94,9 +111,9 @@ class HostProvider(ResourceProvider):
         found, observed = _on_host(recorded, lambda host: self._seen(host, recorded))
         if found is None:
             return ReadResult("", {})
-        inputs = {key: value for key, value in recorded.items() if not key.startswith("__")}
-        inputs = {key: value for key, value in inputs.items() if key not in observed} | {DRIFT: list(found)}
-        return ReadResult(id_, recorded | inputs | observed, inputs)
+        seen = recorded | {DRIFT: list(found)}
+        inputs = {key: value for key, value in seen.items() if not key.startswith("__")}
+        return ReadResult(id_, seen | observed, inputs | dict.fromkeys(self.reported))
 
     def delete(self, _id: str, props: Properties) -> None:
         recorded = plain(props)
@@ -108,6 +125,12 @@ class HostProvider(ResourceProvider):
 
     async def _seen(self, host: Host, recorded: Properties) -> tuple[Sequence[str] | None, Properties]:
         return await self.differences(host, recorded), await self.observed(host, recorded)
+
+
+class HostResource(Resource):
+    """An object of a `HostProvider`."""
+
+    version: pulumi.Output[str]  # another one whenever it was made or changed
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from ipaddress import IPv4Interface
 
 import pulumi
-from pulumi.dynamic import CheckResult, Resource
+from pulumi.dynamic import CheckResult
 
 from hosts.change import Change
 from hosts.host import Host
 from hosts.links import ensure_sub_interface, read_sub_interface, remove_sub_interface
 from model import fabric
 from resources.host_ref import HostRef
-from resources.provider import HostProvider, Properties
+from resources.provider import HostProvider, HostResource, Properties
 
 
 class SubInterfaceProvider(HostProvider):
@@ -67,7 +67,7 @@ def _wished(props: Properties) -> fabric.SubInterface:
     )
 
 
-class SubInterface(Resource, module="net", name="SubInterface"):
+class SubInterface(HostResource, module="net", name="SubInterface"):
     """A link that we make on a host, up, with its addresses, back after a reboot."""
 
     incarnation: pulumi.Output[str]  # another one for every time it was made

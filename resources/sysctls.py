@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pulumi
-from pulumi.dynamic import Resource
 
 from hosts.change import Change
 from hosts.host import Host
 from hosts.sysctls import ensure_sysctls, path_of, read_boot_sysctls, read_sysctls, remove_sysctls
 from resources.host_ref import HostRef
-from resources.provider import HostProvider, Properties
+from resources.provider import HostProvider, HostResource, Properties
 
 
 class SysctlsProvider(HostProvider):
@@ -43,7 +42,7 @@ class SysctlsProvider(HostProvider):
         return await remove_sysctls(host, props["owner"])
 
 
-class Sysctls(Resource, module="net", name="Sysctls"):
+class Sysctls(HostResource, module="net", name="Sysctls"):
     """Kernel parameters of a host by dotted key, in force also after a reboot."""
 
     def __init__(

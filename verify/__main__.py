@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         stack = arguments.stack or _selected_stack()
         project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
-        topology, _ = read_topology(stack)
+        topology, _ = read_topology(stack, sys.stdin.read() if arguments.stdin else None)
         fabric = plan(topology, owner=f"{project}/{stack}")
     except (TopologyError, LookupError) as error:
         print(error, file=sys.stderr)
         return 2
     observed = loop.run(_observe(fabric, topology.ssh_config))
-    print(table(observed, everything=arguments.all))
+    print(table(observed, everything=arguments.all, brief=arguments.brief))
     if any(observation.seen is None for observation in observed):
         return 2
     return 0 if all(observation.agrees for observation in observed) else 1
@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m verify", description=__doc__)
     parser.add_argument("--stack", help="the stack; by default the one that is selected")
     parser.add_argument("--all", action="store_true", help="list every pair, however many there are")
+    parser.add_argument("--brief", action="store_true", help="list only what is not as expected")
+    parser.add_argument(
+        "--stdin", action="store_true", help="read the topology, or the name of its file, from standard input"
+    )
     return parser
 
 

@@ -9,14 +9,17 @@ from verify.measure import Observation
 SHOWN = 60  # lines; beyond that only what is not as expected
 
 
-def table(observed: Sequence[Observation], *, everything: bool = False) -> str:
-    """A line per pair: who, to whom, expected, seen; then what could not be asked; then the sum."""
+def table(observed: Sequence[Observation], *, everything: bool = False, brief: bool = False) -> str:
+    """A line per pair: who, to whom, expected, seen; then what could not be asked; then the sum.
+
+    Of many pairs, or with `brief`, only those that are not as expected have a line.
+    """
     wrong = [observation for observation in observed if not observation.agrees]
-    listed = observed if everything or len(observed) <= SHOWN else wrong
+    listed = observed if everything or (len(observed) <= SHOWN and not brief) else wrong
     rows = [_row(observation) for observation in listed]
     lines = _aligned([("who", "to whom", "by", "expected", "seen", ""), *rows]) if rows else []
     lines += [f"  {obstacle}" for obstacle in sorted({o.obstacle for o in observed if o.obstacle})]
-    if listed is not observed:
+    if listed is not observed and not brief:
         lines.append(f"({len(observed) - len(listed)} more, all as expected; --all lists them)")
     if not observed:
         lines.append("there is nothing to ask: no two containers")
