@@ -63,7 +63,11 @@ class DockerHost(pulumi.ComponentResource):
         self.register_outputs({})
 
     def run(self, container: Container, networks: Mapping[str, docker.Network]) -> docker.Container:
-        """Run a container on its networks, `networks` by their names.
+        """Run a container on its networks, which are some of `networks`, all of this host's by their names.
+
+        It waits for all of them. A network that is replaced first has the containers removed that were on
+        it. The engine makes each anew as soon as what it refers to now is there: perhaps only other
+        networks, while its removal still goes on.
 
         One that is adopted runs already and is only read: its provider could take it into the state, but
         would then replace it, for what it does not read back. It waits for nothing, because a read that waits
@@ -96,7 +100,8 @@ class DockerHost(pulumi.ComponentResource):
                 for attachment in container.attachments
             ],
             opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses]), self.options()
+                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses, *networks.values()]),
+                self.options(),
             ),
         )
 
