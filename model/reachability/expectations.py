@@ -25,7 +25,7 @@ def check_expectations(topology: Topology, fabric: Fabric, place: Place = NOWHER
     A container stands for itself, a network for each container on it; a container and itself are no pair.
     `reach: true` holds if every source reaches every target with all of the traffic, by one address of the
     target at least. `reach: false` holds if no source reaches any target, by any address, with any of it.
-    Of a network as target only the addresses in it count. `place` is where the problems are reported.
+    Of a network as target only the addresses in it count. `place` is for expectations that know none.
     """
     wire = Wire(fabric)
     census = Census(wire, topology.networks)
@@ -125,4 +125,4 @@ def _problem(
     )
     end = End(verdict.target.container, verdict.target.network)
     why = connects(topology, verdict.source.container, end, probe.traffic).why
-    return Problem(place, "expect", message, f"by the policy: {why}")
+    return Problem(expectation.place or place, expectation.path, message, f"by the policy: {why}")

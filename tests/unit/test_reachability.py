@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from model.errors import Place
 from model.fabric import Fabric, plan
 from model.firewall import chain_name
 from model.reachability import check_expectations, predictions, report
@@ -254,6 +255,13 @@ def test_a_broken_expectation_says_why(expectation: Expectation, message: str, h
     topology = replace(allowing(TUTORIAL, allow), expect=(expectation,))
     (problem,) = check_expectations(topology, plan(topology, OWNER))
     assert (problem.path, problem.message, problem.hint) == ("expect", message, hint)
+
+
+def test_a_broken_expectation_is_reported_where_it_stands() -> None:
+    expectation = Expectation("bbox1", "bbox4", place=Place("t.yaml", 7), path="expect[2]")
+    expecting = replace(WITHOUT_GATEWAY, expect=(expectation,))
+    (problem,) = check_expectations(expecting, plan(expecting, OWNER), Place("t.yaml"))
+    assert (problem.place, problem.path) == (Place("t.yaml", 7), "expect[2]")
 
 
 def test_one_address_of_a_container_is_enough_to_reach_it_and_none_may_be_reached() -> None:
