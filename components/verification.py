@@ -29,7 +29,7 @@ class Verification(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("macvlan-fabric:index:Verification", stack, None, opts)
-        argv = [_interpreter(), "-m", "verify", "--stack", stack, "--brief"]
+        argv = [interpreter(), "-m", "verify", "--stack", stack, "--brief"]
         self.run = local.Command(
             f"{stack}-verify",
             create=shlex.join([*argv, *(["--stdin"] if configured else [])]),
@@ -40,7 +40,7 @@ class Verification(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _interpreter() -> str:
+def interpreter() -> str:
     """The Python that runs this program; in the state, so if possible the same in every checkout."""
     relative = os.path.relpath(sys.executable)
     return sys.executable if relative.startswith(os.pardir) else relative
