@@ -166,7 +166,8 @@ class Agent:
         self.start(self.watch)
         system = os.uname()
         version = ".".join(str(part) for part in sys.version_info[:3])
-        facts = (str(VERSION), str(os.geteuid()), version, sys.byteorder, system.release, system.nodename)
+        facts = [str(VERSION), str(os.geteuid()), version, sys.byteorder, system.release, system.nodename]
+        facts += sys.argv[3:4] or [""]  # SSH_CONNECTION, from before sudo dropped it
         self.transmit(GREETING + encode(0, b"hello", *[os.fsencode(fact) for fact in facts]))
         messages = Messages()
         while True:

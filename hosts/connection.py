@@ -17,7 +17,7 @@ import shlex
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, ip_address
 from typing import TypeVar
 
 from hosts import loop, netlink, ssh
@@ -30,7 +30,7 @@ from hosts.errors import (
     PermissionDenied,
     Unsupported,
 )
-from hosts.host import DEADLINE, Address, Completed, Host, Link
+from hosts.host import DEADLINE, Address, Completed, Host, Link, Way
 from hosts.session import Ended, Greeting, Late, Refused, Session, open_session
 from hosts.ssh import Target
 
@@ -47,9 +47,12 @@ GRACE = 5.0  # seconds that the answer to a request may take beyond the request'
 class RemoteHost:
     """A Linux host at the far end of a session. Use `connect`."""
 
-    def __init__(self, session: Session, greeting: Greeting, *, runtime: str = RUNTIME) -> None:
+    def __init__(
+        self, session: Session, greeting: Greeting, *, target: Target | None = None, runtime: str = RUNTIME
+    ) -> None:
         self.greeting = greeting
         self._session = session
+        self._target = target  # None: the agent is a process of this machine, as in tests
         self._runtime = runtime
         self._netlink: asyncio.Task[netlink.Netlink] | None = None
 
@@ -64,6 +67,40 @@ class RemoteHost:
 
     async def close(self) -> None:
         await self._session.close()
+
+    # the session itself
+
+    async def way(self) -> Way | None:
+        if self._target is None:
+            return None
+        try:
+            peer, _, dialled, _ = self.greeting.connection.split()
+            target, source = ip_address(peer), ip_address(dialled)
+        except ValueError:  # it is not OpenSSH's sshd
+            return Way(None)
+        kernel = await self._kernel()
+        back = await kernel.route(target, source, DEADLINE)
+        here = [address.link for address in await self.addresses() if address.interface.ip == source]
+        return Way(target, frozenset([*here, *([] if back is None else [back])]))
+
+    @contextlib.asynccontextmanager
+    async def anew(self, *, patience: float) -> AsyncIterator[RemoteHost]:
+        if self._target is None:
+            raise AgentError(self.name, "a session with this machine is not dialled anew")
+        clock = asyncio.get_running_loop().time
+        end = clock() + patience
+        while True:
+            try:
+                other = await connect(self._target, fresh=True)
+                break
+            except HostUnreachable:
+                if clock() >= end:
+                    raise
+                await asyncio.sleep(0.5)
+        try:
+            yield other
+        finally:
+            await other.close()
 
     # links and addresses
 
@@ -252,7 +289,7 @@ async def connect(target: Target, *, deadline: float = ssh.CONNECT, fresh: bool 
             f"{target.address} is user {greeting.uid}, not root, even after sudo",
             "log in as root, or as a user whom sudo makes root",
         )
-    return RemoteHost(session, greeting)
+    return RemoteHost(session, greeting, target=target)
 
 
 Attempt = asyncio.Task[tuple[Session, Greeting]]

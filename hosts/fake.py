@@ -2,7 +2,8 @@
 
 It keeps the kernel's rules (`hosts.fake_kernel`), iptables' (`hosts.fake_tables`) and, as far as we use
 it, systemd's; shows its whole state as text; and fails loudly on any program that it does not know. It
-can fail at any step, be rebooted, and live in a file, so that several processes see the same machine.
+can fail at any step, be cut off by what is done to it, be rebooted, and live in a file, so that several
+processes see the same machine. Its clock moves only when somebody waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,14 +27,23 @@ from hosts.errors import DeadlineExceeded, HostError, HostUnreachable, Unsupport
 from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
 from hosts.fake_tables import Refused, Tables
-from hosts.host import DEADLINE, Address, Completed, Host, Link, NetlinkFailure
+from hosts.host import DEADLINE, Address, Completed, Host, Link, NetlinkFailure, Way
 from hosts.links import from_boot_content
 from hosts.ownership import ADDRESS_PROTOCOL, ROOT
+from hosts.rollback import UNDO
 
 _XTABLES_INODE = 4711
 _WANTS = f"{UNIT_FOLDER}/multi-user.target.wants"
 _SYMLINKS = {f"{_WANTS}/ssh.service": "/lib/systemd/system/ssh.service"}
-_FOLDERS = ("/etc", "/run", "/etc/sysctl.d", "/etc/systemd", UNIT_FOLDER, _WANTS)
+_FOLDERS = ("/etc", "/run", "/run/systemd/system", "/etc/sysctl.d", "/etc/systemd", UNIT_FOLDER, _WANTS)
+
+
+@dataclass
+class Timer:
+    """A transient timer of systemd's, and the program that it starts."""
+
+    due: float  # on the machine's clock
+    argv: list[str]
 
 
 @dataclass(repr=False)
@@ -55,6 +65,13 @@ class Machine:
     devices: tuple[Link, ...] = ()
     device_addresses: tuple[Address, ...] = ()
     boot_sysctls: dict[str, str] = field(default_factory=dict)
+    # where ssh comes from: the cable on `uplink`
+    peer: str = "192.168.56.1"
+    uplink: str = "eth1"
+    dialled: str = "192.168.56.101"
+    shut_out_by: str = ""  # while the tables say this, somebody's program lets no new connection in
+    clock: float = 0.0  # seconds
+    timers: dict[str, Timer] = field(default_factory=dict)  # by unit, without its ending
     locks: dict[str, str] = field(default_factory=dict)  # holder by name; of a machine that is not in a file
 
     @classmethod
@@ -66,7 +83,12 @@ class Machine:
             Link(3, "eth2", up=trunk_up, carrier=trunk_up, mac="02:00:00:00:02:01"),
         )
         addresses = (Address(1, IPv4Interface("127.0.0.1/8")), Address(2, IPv4Interface(address)))
-        return cls(Kernel.booted(devices, addresses), devices=devices, device_addresses=addresses)
+        return cls(
+            Kernel.booted(devices, addresses),
+            devices=devices,
+            device_addresses=addresses,
+            dialled=address.partition("/")[0],
+        )
 
     def reboot(self, *, without: Sequence[str] = ()) -> str:
         """Lose what only the kernel and /run know, start again; what the boot unit printed.
@@ -78,7 +100,8 @@ class Machine:
         self.kernel.kinds, self.kernel.address_protocol = kinds, protocol
         self.tables = {"nf_tables": Tables(), "legacy": Tables()}
         self.files = {path: file for path, file in self.files.items() if not path.startswith("/run/")}
-        self.folders = {path for path in self.folders if not path.startswith("/run/")}
+        self.folders = {path for path in self.folders if not path.startswith("/run/")} | {*_FOLDERS}
+        self.timers.clear()
         self.locks.clear()
         self.xtables_lock = None
         late = [link for link in self.kernel.links.values() if link.name in without]
@@ -208,6 +231,37 @@ class Machine:
                 except FileNotFoundError:
                     said.append(f"{key}: not set")
 
+    # the session
+
+    def way(self) -> Way:
+        """How sshd's packets get to its peer and back."""
+        dialled, peer = IPv4Address(self.dialled), IPv4Address(self.peer)
+        here = {address.link for address in self.kernel.addresses if address.interface.ip == dialled}
+        back = self.kernel.route(peer)
+        return Way(peer, frozenset(here | {self._uplink() if back is None else back}))
+
+    def answers(self) -> bool:
+        """Whether what it sends to the peer of its sessions goes to the cable where that one is."""
+        back = self.kernel.route(IPv4Address(self.peer))
+        uplink = self.kernel.links.get(self._uplink())
+        return uplink is not None and uplink.up and back in (None, uplink.index)
+
+    def lets_in(self) -> bool:
+        """Whether a new connection would come about."""
+        shut = bool(self.shut_out_by) and self.shut_out_by in self.tables[self.backend].save()
+        return self.answers() and not shut
+
+    def _uplink(self) -> int:
+        return next((link.index for link in self.kernel.links.values() if link.name == self.uplink), 0)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let timers that are due by then do their work."""
+        self.clock += seconds
+        for unit, timer in list(self.timers.items()):
+            if timer.due <= self.clock:
+                del self.timers[unit]
+                self.run(timer.argv, b"")
+
     # files
 
     def read(self, path: str) -> bytes | None:
@@ -272,8 +326,20 @@ class Machine:
                 return 0, self.tables["nf_tables"].save(), ""
             case ("iptables-legacy-save",):
                 return 0, self.tables["legacy"].save(), ""
-            case ("iptables-restore", "--noflush", "--wait", seconds):
-                return self._iptables_restore(stdin.decode(), int(seconds))
+            case ("iptables-restore", "--noflush", "--wait", seconds, *path):
+                text = stdin if not path else self.read(path[0]) or b""
+                return self._iptables_restore(text.decode(), int(seconds))
+            case ("iptables", "--wait", seconds, *arguments):
+                return self.run(["iptables", *arguments], stdin)
+            case ("ip", *arguments):
+                return self._ip(arguments)
+            case ("rm", "-f", path):
+                self.remove(path)
+                return 0, "", ""
+            case ("systemd-run", "--quiet", "--collect", "--property=Type=oneshot", *arguments):
+                return self._systemd_run(arguments)
+            case ("python3", "-IS", "-c", program, path) if program == UNDO:
+                return self._undo(path)
             case ("iptables", "-t", table, "-N", chain):
                 return self._iptables_restore(f"*{table}\n:{chain} - [0:0]\nCOMMIT\n", 0)
             case ("iptables", "-t", table, *arguments):
@@ -303,7 +369,13 @@ class Machine:
             case ["daemon-reload"]:
                 pass
             case ["stop", *units]:
-                pass
+                for unit in units:
+                    self.timers.pop(unit.removesuffix(".timer"), None)
+            case ["start", unit]:
+                timer = self.timers.get(unit.removesuffix(".service"))
+                if timer is None:
+                    return 5, "", f"Failed to start {unit}: Unit {unit} not found.\n"
+                return self.run(timer.argv, b"")
             case ["enable" | "disable" as verb, "--no-reload", *units]:
                 for unit in units:
                     content = self.read(f"{UNIT_FOLDER}/{unit}")
@@ -318,6 +390,55 @@ class Machine:
                             self.remove(wants)  # as remove_marked_symlinks does
             case _:
                 raise AssertionError(f"this fake systemctl does not know {arguments}")
+        return 0, "", ""
+
+    def _systemd_run(self, arguments: list[str]) -> tuple[int, str, str]:
+        options = dict(word[2:].split("=", 1) for word in arguments if word.startswith("--"))
+        argv = arguments[len(options) :]
+        if options["unit"] in self.timers:
+            return 1, "", f"Failed to start: Unit {options['unit']}.timer was already loaded\n"
+        due = self.clock + float(options["on-active"].removesuffix("s"))
+        self.timers[options["unit"]] = Timer(due, argv)
+        return 0, "", ""
+
+    def _undo(self, path: str) -> tuple[int, str, str]:
+        """What `hosts.rollback.UNDO` does."""
+        if path not in self.files:
+            return 0, "", ""
+        self.files[f"{path}.undone"] = self.files.pop(path)
+        words = self.files[f"{path}.undone"][0].decode().split("\0")[:-1]
+        failed = 0
+        while words:
+            end = 1 + int(words[0])
+            program = words[1].lstrip("-")
+            failed += self.run([program, *words[2:end]], b"")[0] != 0 and program == words[1]
+            del words[:end]
+        return min(failed, 1), "", ""
+
+    def _ip(self, arguments: list[str]) -> tuple[int, str, str]:
+        kernel = self.kernel
+        try:
+            match arguments:
+                case ["link", "add", "link", parent, "name", name, "type", kind, *more]:
+                    vlan = int(more[1]) if kind == "vlan" else None
+                    kernel.add(name, kind, kernel.link(parent).index, vlan)
+                case ["link", "delete", name]:
+                    kernel.delete(kernel.link(name).index)
+                case ["link", "set", "dev", name, "up" | "down" as state]:
+                    kernel.set(kernel.link(name).index, up=state == "up")
+                case ["link", "set", "dev", name, "mtu", mtu]:
+                    kernel.set(kernel.link(name).index, mtu=int(mtu))
+                case ["link", "set", "dev", name, "alias", alias]:
+                    kernel.set(kernel.link(name).index, alias=alias)
+                case ["address", "add", address, "dev", name, *protocol]:
+                    number = int(protocol[1], 0) if protocol else 0
+                    kernel.add_address(kernel.link(name).index, IPv4Interface(address), number)
+                case ["address", "delete", address, "dev", name]:
+                    kernel.delete_address(kernel.link(name).index, IPv4Interface(address))
+                case _:
+                    raise AssertionError(f"this fake ip does not know {arguments}")
+        except NetlinkFailure as failure:
+            return 2, "", f"RTNETLINK answers: {failure}\n"
         return 0, "", ""
 
     @staticmethod
@@ -375,6 +496,14 @@ class Machine:
                 {link.index: link for link in self.devices}, list(self.device_addresses)
             ).to_json(),
             "boot_sysctls": self.boot_sysctls,
+            "session": {
+                "peer": self.peer,
+                "uplink": self.uplink,
+                "dialled": self.dialled,
+                "shut_out_by": self.shut_out_by,
+            },
+            "clock": self.clock,
+            "timers": {unit: [timer.due, timer.argv] for unit, timer in self.timers.items()},
         }
 
     @classmethod
@@ -396,6 +525,9 @@ class Machine:
             tuple(devices.links.values()),
             tuple(devices.addresses),
             data["boot_sysctls"],
+            **data["session"],
+            clock=data["clock"],
+            timers={unit: Timer(due, argv) for unit, (due, argv) in data["timers"].items()},
         )
 
 
@@ -476,7 +608,10 @@ class FakeHost(Host):
 
     @contextmanager
     def _step(self, what: str) -> Iterator[Machine]:
-        """One step: count it, let it happen on the machine, and go wrong where that was asked for."""
+        """One step: count it, let it happen on the machine, and go wrong where that was asked for.
+
+        Its answer does not come if the step itself has cut the machine off.
+        """
         if self._lost:
             raise HostUnreachable(self._name, f"the session was lost before: {what}", "run it again")
         self.steps += 1
@@ -485,12 +620,20 @@ class FakeHost(Host):
         if fault and not fault.effect:
             raise self._go_wrong(fault, what)
         with self.machine() as machine:
+            if not machine.answers():
+                raise self._silent(what)
             try:
                 yield machine
             except OSError as error:
                 raise HostError(self._name, f"{what}: {error}") from None
+            answers = machine.answers()
+        if not answers:
+            raise self._silent(what)
         if fault:
             raise self._go_wrong(fault, what)
+
+    def _silent(self, what: str) -> HostUnreachable:
+        return HostUnreachable(self._name, f"no sign of life: {what}", "is the host still up?")
 
     def _go_wrong(self, fault: Fault, what: str) -> HostError:
         self._lost = fault.lost
@@ -501,6 +644,24 @@ class FakeHost(Host):
         )
 
     # Host
+
+    async def way(self) -> Way | None:
+        with self._step("way") as machine:
+            return machine.way()
+
+    @asynccontextmanager
+    async def anew(self, *, patience: float) -> AsyncIterator[FakeHost]:
+        what = f"dial for {patience:g} s"
+        if not self._lost:
+            with self.machine() as machine:
+                if not machine.lets_in():
+                    machine.pass_time(patience)
+                lets_in = machine.lets_in()
+            if not lets_in:
+                raise self._silent(what)
+        with self._step(what):
+            pass
+        yield self
 
     async def links(self) -> tuple[Link, ...]:
         with self._step("links") as machine:

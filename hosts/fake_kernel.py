@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 from hosts.host import Address, Link, NetlinkFailure
@@ -210,6 +210,16 @@ class Kernel:
         if gone[0] is same[0] and "1" not in promoting:
             gone = same
         self.addresses = [a for a in self.addresses if not any(a is other for other in gone)]
+
+    def route(self, target: IPv4Address) -> int | None:
+        """Where the narrowest prefix with the target leads, of several the first (fib_table_lookup)."""
+        reaching = [
+            address
+            for address in self.addresses
+            if target in address.interface.network and self.links[address.link].up
+        ]
+        best = max(reaching, key=lambda address: address.interface.network.prefixlen, default=None)
+        return None if best is None else best.link
 
     # sysctls
 

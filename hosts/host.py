@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
-from typing import Protocol
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from typing import Protocol, Self
 
 DEADLINE = 15.0  # seconds; for every single operation unless the caller says otherwise
 
@@ -45,6 +45,14 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How the packets of a session get to and fro, as the host sees it."""
+
+    peer: IPv4Address | IPv6Address | None  # the other end: we, or the last jump host; None: not known
+    links: frozenset[int] = frozenset()  # index of the one with the address that was dialled, of the one back
+
+
+@dataclass(frozen=True)
 class Completed:
     """A finished program on the host."""
 
@@ -71,6 +79,16 @@ class Host(Protocol):
     @property
     def name(self) -> str:
         """What the user calls it; used in every message."""
+
+    # the session itself
+    async def way(self) -> Way | None:
+        """How the session gets here, at this moment; None if no network lies in between."""
+
+    def anew(self, *, patience: float) -> AbstractAsyncContextManager[Self]:
+        """Another session, over a connection of its own: whether the host can be reached, not only was.
+
+        HostUnreachable if none is to be had, trying for `patience` seconds and once at least.
+        """
 
     # the kernel's links and addresses; NetlinkFailure where it refuses
     async def links(self) -> tuple[Link, ...]: ...

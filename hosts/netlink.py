@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hosts.host import Address, Link, NetlinkFailure
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyroute2 import AsyncIPRoute
 
 T = TypeVar("T")
+IPAddress = IPv4Address | IPv6Address
 
 _HEADER = struct.Struct("=4xHHI4x")  # of struct nlmsghdr: type, flags, sequence number
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
@@ -124,6 +125,15 @@ class Netlink:
             f"delete {interface} from link {link}",
             deadline,
         )
+
+    async def route(self, target: IPAddress, source: IPAddress, deadline: float) -> int | None:
+        """The index of the link by which packets from `source` leave for `target`; None if they do not."""
+        asked = self._route.route("get", dst=str(target), src=str(source))
+        try:
+            answers = await self._guard(asked, f"look for the route to {target}", deadline)
+        except NetlinkFailure:
+            return None
+        return next((int(index) for answer in answers if (index := answer.get("oif"))), None)
 
     async def _guard(self, request: Coroutine[Any, Any, T], what: str, deadline: float) -> T:
         from pyroute2.netlink.exceptions import NetlinkError

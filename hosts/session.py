@@ -34,6 +34,7 @@ class Greeting:
     byteorder: str
     kernel: str
     hostname: str
+    connection: str  # sshd's SSH_CONNECTION: our address and port, its own; "" if there was no sshd
 
 
 class Refused(Exception):
@@ -223,10 +224,10 @@ class Session(asyncio.SubprocessProtocol):
             self._greet([field.decode(errors="replace") for field in fields[1:]])
 
     def _greet(self, facts: list[str]) -> None:
-        version, uid, python, byteorder, kernel, hostname = facts
+        version, uid, python, byteorder, kernel, hostname, connection = facts
         if int(version) != agent.VERSION:
             raise ValueError(f"agent version {version}, not {agent.VERSION}")
-        self.greeted.set_result(Greeting(int(uid), python, byteorder, kernel, hostname))
+        self.greeted.set_result(Greeting(int(uid), python, byteorder, kernel, hostname, connection))
         self._beat()
 
     def _beat(self) -> None:

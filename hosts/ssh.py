@@ -40,6 +40,7 @@ _START = shlex.join(
         "sh",
         "-c",
         'command -v python3 >/dev/null || { echo "macvlan-fabric:no-python" >&2; exit 1; }; '
+        'set -- "$@" "$SSH_CONNECTION"; '  # sudo does not pass it on
         'if [ "$(id -u)" = 0 ]; then exec python3 -ISc "$@"; fi; '
         'command -v sudo >/dev/null || { echo "macvlan-fabric:no-sudo" >&2; exit 1; }; '
         'exec sudo -n python3 -ISc "$@"',

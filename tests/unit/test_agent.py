@@ -578,7 +578,10 @@ def test_a_banner_before_the_agent_is_no_trouble() -> None:
         (b"x" * 300_000, "printed a lot that is not the agent"),
         (agent.GREETING + b"\xff" * 8, "makes no sense"),
         (agent.GREETING + agent.encode(0, b"hello"), "makes no sense"),
-        (agent.GREETING + agent.encode(0, b"hello", b"99", b"0", b"3", b"little", b"6", b"h"), "version 99"),
+        (
+            agent.GREETING + agent.encode(0, b"hello", b"99", b"0", b"3", b"little", b"6", b"h", b""),
+            "version 99",
+        ),
     ],
 )
 def test_something_else_than_an_agent_answers(printed: bytes, complaint: str, tmp_path: Path) -> None:
