@@ -9,6 +9,9 @@ either does not mind or fails as a whole, and is tried again from a fresh readin
 What iptables prints of a rule differs between versions, so rules are compared by the hash in their
 comment. To notice one that was altered under its comment, a digest of what was printed right after
 writing is kept in the boot file, whose other content brings the same rules back at boot.
+
+A change stays only if the host can still be reached with it (`hosts.rollback`), and only then the boot
+file follows. Undone is what is ours alone: chains and jumps are put back as they were printed before.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
 
+from hosts import rollback
 from hosts.boot import read_object, remove_object, write_object
 from hosts.change import Change
 from hosts.errors import ConflictError, DeadlineExceeded, HostError, Unsupported, VerificationError
@@ -29,6 +33,7 @@ OBJECT = "firewall"  # the file that brings it back at boot
 LOCK_WAIT = 20  # seconds; for the lock that iptables programs take against each other
 ATTEMPTS = 5  # when others keep changing the tables under us
 
+_BEFORE = "/run/macvlan-fabric/before"  # what a change that is not confirmed yet found, in files by its name
 _LOCK_FILE = "/run/xtables.lock"
 _LOCK_HELD = 4  # exit status of iptables (RESOURCE_PROBLEM)
 _OTHER_SAVE = {"nf_tables": "iptables-legacy-save", "legacy": "iptables-nft-save"}
@@ -144,26 +149,17 @@ async def ensure_firewall(host: Host, want: Firewall) -> Change:
 
     Raises Unsupported without iptables, ConflictError if the other iptables backend holds chains of
     ours or a rule of somebody else leads into a chain that must go, DeadlineExceeded if another
-    program keeps the tables locked, and VerificationError if the result is not what was written.
+    program keeps the tables locked, and VerificationError if the result is not what was written, or
+    cut the host off and was undone.
     """
     async with host.lock(LOCK):
+        await rollback.settle(host)
         await _refuse_other_backend(host, want.owner)
         facts = await _required_facts(host, want.owner)
         before, wrong = facts, facts.differences(want)
         if not wrong:
             return Change()
-        for _ in range(ATTEMPTS):
-            refused = await _restore(host, _transaction(host, facts, want))
-            facts = await _required_facts(host, want.owner)
-            if not refused:
-                break
-        else:
-            raise VerificationError(
-                host.name,
-                f"iptables-restore refuses our rules: {refused}",
-                "if other programs change the firewall all the time, stop them for a moment; "
-                "else the host's iptables or kernel may lack a match or target that the message names",
-            )
+        facts = await _change(host, facts, want)
         await write_object(host, want.owner, OBJECT, boot_content(want, facts.digest))
         still = replace(facts, boot_file=boot_content(want, facts.digest)).differences(want)
         if still:
@@ -193,23 +189,13 @@ async def remove_firewall(host: Host, owner: str) -> Change:
     nothing = Firewall(owner, (), ())
     async with host.lock(LOCK):
         done = []
+        await rollback.settle(host)
+        facts = await read_firewall(host, owner)
+        if facts.chains or facts.jumps:
+            await _change(host, facts, nothing)
+            done += [f"removed chain {chain.name} from table {chain.table}" for chain in facts.chains]
         if await remove_object(host, owner, OBJECT):
             done.append(f"removed its boot file in {folder(owner)}")
-        facts = await read_firewall(host, owner)
-        for _ in range(ATTEMPTS):
-            if not facts.chains and not facts.jumps:
-                break
-            before = facts
-            refused = await _restore(host, _transaction(host, facts, nothing))
-            facts = await read_firewall(host, owner)
-            if not refused:
-                done += [f"removed chain {chain.name} from table {chain.table}" for chain in before.chains]
-        else:
-            raise VerificationError(
-                host.name,
-                f"iptables-restore does not remove our chains: {refused}",
-                "see `iptables-save | grep MVF-` on the host for what still refers to them",
-            )
         return Change(tuple(done))
 
 
@@ -260,10 +246,13 @@ def _facts(saved: str, owner: str, boot_file: bytes | None) -> FirewallFacts:
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')  # iptables quotes with "", and escapes with a backslash
 
 
+def _words(rule: str) -> list[str]:
+    return [quoted or bare for quoted, bare in _WORD.findall(rule)]
+
+
 def _option(rule: str, option: str) -> str:
     """The value of an option of a printed rule; "" if it has none."""
-    words = [quoted or bare for quoted, bare in _WORD.findall(rule)]
-    return next((value for word, value in pairwise(words) if word == option), "")
+    return next((value for word, value in pairwise(_words(rule)) if word == option), "")
 
 
 async def _required_facts(host: Host, owner: str) -> FirewallFacts:
@@ -310,6 +299,80 @@ async def _refuse_other_backend(host: Host, owner: str) -> None:
 
 
 # Writing
+
+
+async def _change(host: Host, facts: FirewallFacts, want: Firewall) -> FirewallFacts:
+    """Lead from what is there to what is wanted, unless that cuts the host off; what is there then."""
+    _transaction(host, facts, want)  # raises what would keep us from even trying
+    if await host.way() is None:
+        return await _apply(host, facts, want)
+    name = _armed(want.owner)
+    before = f"{_BEFORE}/{name}"
+    await host.write(before, _as_before(facts, want).encode(), mode=0o600)
+    async with rollback.guarded(host, name, _undo(facts, want, before), seconds=LOCK_WAIT + rollback.SECONDS):
+        facts = await _apply(host, facts, want)
+    await host.remove(before)
+    return facts
+
+
+async def _apply(host: Host, facts: FirewallFacts, want: Firewall) -> FirewallFacts:
+    for _ in range(ATTEMPTS):
+        refused = await _restore(host, _transaction(host, facts, want))
+        facts = await read_firewall(host, want.owner)
+        if not refused:
+            return facts
+    if not want.chains:
+        raise VerificationError(
+            host.name,
+            f"iptables-restore does not remove our chains: {refused}",
+            "see `iptables-save | grep MVF-` on the host for what still refers to them",
+        )
+    raise VerificationError(
+        host.name,
+        f"iptables-restore refuses our rules: {refused}",
+        "if other programs change the firewall all the time, stop them for a moment; "
+        "else the host's iptables or kernel may lack a match or target that the message names",
+    )
+
+
+def _armed(owner: str) -> str:
+    return rollback.name_of(owner, OBJECT)
+
+
+def _undo(facts: FirewallFacts, want: Firewall, before: str) -> list[list[str]]:
+    """The commands that lead back, from anywhere on the way; `before` is the file with `_as_before`."""
+    ways: list[tuple[str, str, list[str]]] = [
+        (jump.table, jump.built_in, list(jump_arguments(want, jump)))
+        for jump in want.jumps
+        if not facts._jumps_like(want, jump)
+    ]
+    ways += [(found.table, found.chain, _words(found.rule)) for found in facts._stray(want)]
+    wait = ["--wait", str(LOCK_WAIT)]
+    return [
+        *(["-iptables", *wait, "-t", table, "-D", chain, *rule] for table, chain, rule in ways),
+        ["iptables-restore", "--noflush", *wait, before],
+        ["rm", "-f", before],
+    ]
+
+
+def _as_before(facts: FirewallFacts, want: Firewall) -> str:
+    """Input for iptables-restore that makes our chains what they are now, without those that are to come."""
+    there = [(chain.table, chain.name) for chain in facts.chains]
+    new = [(chain.table, chain.name) for chain in want.chains if (chain.table, chain.name) not in there]
+    text = ""
+    for table in dict.fromkeys(table for table, _ in (*there, *new)):
+        text += "\n".join(
+            [
+                f"*{table}",
+                *(f":{name} - [0:0]" for where, name in (*there, *new) if where == table),
+                *(f"-A {c.name} {rule}" for c in facts.chains if c.table == table for rule in c.rules),
+                *(f"-I {found.chain} {found.rule}" for found in facts._stray(want) if found.table == table),
+                *(f"-X {name}" for where, name in new if where == table),
+                "COMMIT",
+                "",
+            ]
+        )
+    return text
 
 
 def _transaction(host: Host, facts: FirewallFacts, want: Firewall) -> str:

@@ -13,7 +13,14 @@ from hosts.links import remove_all_sub_interfaces
 from hosts.sysctls import remove_sysctls
 
 
-async def leave(host: Host, owner: str, adopted: Collection[str] = (), *, docker: bool = False) -> Change:
+async def leave(
+    host: Host,
+    owner: str,
+    adopted: Collection[str] = (),
+    *,
+    docker: bool = False,
+    may_touch_session: bool = False,
+) -> Change:
     """Remove whatever that owner has on the host: containers, networks, links, and what brings them back.
 
     That includes what a run that was killed has left between making and recording it. `adopted` are the ids
@@ -22,7 +29,7 @@ async def leave(host: Host, owner: str, adopted: Collection[str] = (), *, docker
     """
     done: list[str] = []
     done += (await remove_docker_objects(host, owner, adopted, expected=docker or bool(adopted))).done
-    done += (await remove_all_sub_interfaces(host, owner)).done
+    done += (await remove_all_sub_interfaces(host, owner, may_touch_session=may_touch_session)).done
     done += (await remove_sysctls(host, owner)).done
     done += (await remove_firewall(host, owner)).done
     done += (await remove_boot_unit(host, owner)).done

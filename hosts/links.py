@@ -8,20 +8,26 @@ The trunk interface itself is not ours. Yet the kernel refuses to raise a sub-in
 down, and a trunk that nothing configures is down on a fresh host, so a parent that is down is raised,
 which is written down, and taken down again when the last link on it goes. VLANs of others that the
 kernel raises along with it are put back.
+
+What carries the session that we come by is not touched at all, unless that is allowed. Whatever else
+could cut us off - addresses, and links that come or go with them - stays only if the host can still be
+reached with it (`hosts.rollback`); only then the boot file follows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
+from hosts import rollback
 from hosts.boot import read_object, remove_object, write_object
 from hosts.change import Change
 from hosts.errors import ConflictError, HostError, PermissionDenied, Unsupported, VerificationError
-from hosts.host import Address, Host, Link, NetlinkFailure
+from hosts.host import Address, Host, Link, NetlinkFailure, Way
 from hosts.ownership import (
     ADDRESS_PROTOCOL,
     LOCK,
@@ -91,7 +97,9 @@ async def read_sub_interface(host: Host, name: str, owner: str) -> SubInterfaceF
     return None if link is None else view.facts(link)
 
 
-async def ensure_sub_interface(host: Host, want: SubInterface, owner: str, *, adopt: bool = False) -> Change:
+async def ensure_sub_interface(
+    host: Host, want: SubInterface, owner: str, *, adopt: bool = False, may_touch_session: bool = False
+) -> Change:
     """Make `want` exist with its addresses, up, marked as ours and back after a reboot.
 
     Whatever differs is put right in place; only a link of ours with another parent or VLAN id is made
@@ -99,28 +107,34 @@ async def ensure_sub_interface(host: Host, want: SubInterface, owner: str, *, ad
     id is taken over as it runs; from then on it is ours, and removed like any other.
 
     Raises ConflictError if the name or the VLAN id on that parent is taken by a link that is not ours,
-    Unsupported if there is no such parent or the kernel or the parent cannot carry it, and
-    VerificationError if the host does not keep what was set.
+    or, without `may_touch_session`, if it is in the way of our own session; Unsupported if there is no such
+    parent or the kernel or the parent cannot carry it; and VerificationError if the host does not keep what
+    was set, or was cut off by it and has undone it.
     """
     async with host.lock(LOCK):
         try:
-            return Change(tuple(await _ensure(host, want, owner, adopt)))
+            return Change(tuple(await _ensure(host, want, owner, adopt, may_touch_session)))
         except NetlinkFailure as failure:
             raise _refused(host, want, failure) from failure
 
 
 async def foresee_sub_interfaces(
-    host: Host, wants: Sequence[SubInterface], owner: str, *, adopt: bool = False
+    host: Host,
+    wants: Sequence[SubInterface],
+    owner: str,
+    *,
+    adopt: bool = False,
+    may_touch_session: bool = False,
 ) -> tuple[HostError, ...]:
     """What would keep `ensure_sub_interface` from making these, parents first; only looks."""
-    links, addresses = await asyncio.gather(host.links(), host.addresses())
+    way, links, addresses = await asyncio.gather(host.way(), host.links(), host.addresses())
     problems: list[HostError] = []
     coming: dict[str, Link] = {}  # by name; what will be there when its turn comes
     missing: set[str] = set()
     for want in wants:
         view = _View(owner, (*links, *coming.values()), addresses, None, None, None, {})
         link = next((link for link in links if link.name == want.name), None)
-        if link is not None and not view.is_ours(link):
+        if link is not None and (not view.is_ours(link) or link.index in _carrying(view.links, way)):
             view = await _look(host, want.name, owner)
         try:
             if want.parent not in missing:
@@ -132,6 +146,8 @@ async def foresee_sub_interfaces(
                     _refuse_taken_vlan(host, view, parent, want)
                     if link is not None:
                         _refuse_to_orphan(host, view, link, owner)
+                if not may_touch_session:
+                    _refuse_to_touch_the_session(host, view, way, link, parent, want)
         except HostError as problem:
             problems.append(problem)
             if view.named(want.parent) is None:
@@ -142,37 +158,48 @@ async def foresee_sub_interfaces(
     return tuple(problems)
 
 
-async def remove_sub_interface(host: Host, name: str, owner: str) -> Change:
+async def remove_sub_interface(
+    host: Host, name: str, owner: str, *, may_touch_session: bool = False
+) -> Change:
     """Remove our link of that name with all addresses on it, and its file. One that is gone is fine.
 
     A foreign link that has taken the name stays. Raises ConflictError if links that are not this
-    owner's sit on it: the kernel would delete them, too.
+    owner's sit on it, because the kernel would delete them, too; and, without `may_touch_session`, if it
+    carries our own session.
     """
     async with host.lock(LOCK):
+        await rollback.settle(host)
         view = await _look(host, name, owner)
         link = view.named(name)
         done = []
         if link is not None and view.is_ours(link):
             _refuse_to_orphan(host, view, link, owner)
-            if link.alias != alias(owner):  # else nothing would say whose it is if we are cut off now
-                await host.set_link(link.index, alias=alias(owner))
-        if await remove_object(host, owner, _object(name)):
-            done.append(f"removed its boot file in {folder(owner)}")
-        if link is not None and view.is_ours(link):
-            try:
-                await host.delete_link(link.index)
-            except NetlinkFailure as failure:
-                if failure.code != errno.ENODEV:
-                    raise HostError(host.name, f"{name} cannot be deleted: {failure}") from failure
+            way = await host.way()
+            carries = link.index in _carrying(view.links, way)
+            if carries and not may_touch_session:
+                raise _carries_the_session(host, link, way)
+            risky = carries or any(view.interfaces(each) for each in view.tower(link))
+            async with _guarded(host, way, name, owner, list(_made_again(view, link)) if risky else []):
+                await _delete(host, link)
             foreign = view.facts(link).foreign_addresses
             with_them = f" and with it {', '.join(map(str, foreign))}, added by others" if foreign else ""
             done.append(f"deleted {name}{with_them}")
+        if await remove_object(host, owner, _object(name)):
+            done.append(f"removed its boot file in {folder(owner)}")
         await host.remove(_note(name, owner))
         done += await _lower_unused_parents(host)
         return Change(tuple(done))
 
 
-async def remove_all_sub_interfaces(host: Host, owner: str) -> Change:
+async def _delete(host: Host, link: Link) -> None:
+    try:
+        await host.delete_link(link.index)
+    except NetlinkFailure as failure:
+        if failure.code != errno.ENODEV:
+            raise HostError(host.name, f"{link.name} cannot be deleted: {failure}") from failure
+
+
+async def remove_all_sub_interfaces(host: Host, owner: str, *, may_touch_session: bool = False) -> Change:
     """Remove every link that is ours, by its alias, file or note, and lower the parents left unused."""
     links, files, notes = await asyncio.gather(
         host.links(), _wishes_in(host, folder(owner), ".link"), _wishes_in(host, _notes(owner), "")
@@ -182,7 +209,7 @@ async def remove_all_sub_interfaces(host: Host, owner: str) -> Change:
     known |= {name: link.kind == "vlan" for name, link in ours.items()}
     done: list[str] = []
     for name in sorted(known, key=lambda name: known[name]):  # what sits on others first
-        done += (await remove_sub_interface(host, name, owner)).done
+        done += (await remove_sub_interface(host, name, owner, may_touch_session=may_touch_session)).done
     async with host.lock(LOCK):
         done += await _lower_unused_parents(host)
         await host.remove(_notes(owner))
@@ -256,6 +283,10 @@ def _note(name: str, owner: str) -> str:
     return f"{_notes(owner)}/{file_name(name)}"
 
 
+def _armed(name: str, owner: str) -> str:
+    return rollback.name_of(owner, _object(name))
+
+
 def _kind(want: SubInterface) -> str:
     return "macvlan" if want.vlan is None else "vlan"
 
@@ -288,6 +319,14 @@ class _View:
         """The links on top of it. A veth's "parent" is its other end, perhaps in another namespace."""
         return [child for child in self.links if child.parent == link.index and child.kind != "veth"]
 
+    def tower(self, link: Link) -> list[Link]:
+        """A link and all that stands on it, lower ones first."""
+        return [link, *(each for child in self.on(link) for each in self.tower(child))]
+
+    def interfaces(self, link: Link) -> set[IPv4Interface]:
+        """The addresses on a link, whoever added them."""
+        return {address.interface for address in self.addresses if address.link == link.index}
+
     def is_ours(self, link: Link) -> bool:
         if link.alias == alias(self.owner):
             return True
@@ -317,7 +356,7 @@ class _View:
 
     def facts(self, link: Link) -> SubInterfaceFacts:
         ours = {address.interface for address in self.ours_on(link)}
-        every = {address.interface for address in self.addresses if address.link == link.index}
+        every = self.interfaces(link)
         return SubInterfaceFacts(
             link.name,
             link.kind,
@@ -345,10 +384,14 @@ async def _look(host: Host, name: str, owner: str) -> _View:
     return _View(owner, links, addresses, file, *wishes, settings)
 
 
-async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> list[str]:
+async def _ensure(
+    host: Host, want: SubInterface, owner: str, adopt: bool, may_touch_session: bool
+) -> list[str]:
+    await rollback.settle(host)
     view = await _look(host, want.name, owner)
     parent = _parent(host, view, want)
     link = view.named(want.name)
+    fits = link is not None and view.has_shape(link, want)
     done: list[str] = []
     lost: list[SubInterface] = []
 
@@ -356,22 +399,45 @@ async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> li
         _refuse_foreign(host, view, link, want, adopt)
         done.append(f"adopted {link.name}" + (f", whose alias was {link.alias!r}" if link.alias else ""))
     _refuse_taken_addresses(host, view, want)
-    if link is not None and not view.has_shape(link, want):
+    if not fits:
         _refuse_taken_vlan(host, view, parent, want)
+    if link is not None and not fits:
         _refuse_to_orphan(host, view, link, owner)
         lost = await _records_on(host, view, link, owner)
-        await host.delete_link(link.index)
-        done.append(
-            f"deleted {link.name}, which was {_shape(link.kind, view.name_of(link.parent), link.vlan)}"
-        )
-        link = None
-        view = await _look(host, want.name, owner)
-    if link is not None and not done and view.note is None and _as_wanted(view, link, parent, want):
+    elif link is not None and not done and view.note is None and _as_wanted(view, link, parent, want):
         return []
+    way = await host.way()
+    if not may_touch_session:
+        _refuse_to_touch_the_session(host, view, way, link, parent, want)
 
+    # Children that the parent's new MTU is too small for get that one.
+    carried = want.mtu or parent.mtu
+    whole = [want, *(c if c.mtu is None or c.mtu <= carried else replace(c, mtu=carried) for c in lost)]
+    undo = list(_undo(view, link, parent, want)) if _risky(view, way, link, parent, want) else []
+    async with _guarded(host, way, want.name, owner, undo):
+        if link is not None and not fits:
+            await host.delete_link(link.index)
+            done.append(
+                f"deleted {link.name}, which was {_shape(link.kind, view.name_of(link.parent), link.vlan)}"
+            )
+            view = await _look(host, want.name, owner)
+        await _apply(host, view, want, owner, done)
+        for child in whole[1:]:
+            await _apply(host, await _look(host, child.name, owner), child, owner, done)
+    for each in whole:
+        if await write_object(host, owner, _object(each.name), boot_content(each, owner)):
+            done.append(f"wrote its boot file in {folder(owner)}")
+        await host.remove(_note(each.name, owner))
+        await _verify(host, each, owner)
+    return done
+
+
+async def _apply(host: Host, view: _View, want: SubInterface, owner: str, done: list[str]) -> None:
+    """Make it so in the kernel, and tell in `done` what that took."""
+    parent = _parent(host, view, want)
+    link = view.named(want.name)
     await _write_note(host, view, want, owner)
     if link is None:
-        _refuse_taken_vlan(host, view, parent, want)
         index = (
             await host.add_macvlan(want.name, parent.index)
             if want.vlan is None
@@ -381,7 +447,8 @@ async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> li
         done.append(f"made {want.name}, {_shape(_kind(want), want.parent, want.vlan)}")
     if link.alias != alias(owner):
         await host.set_link(link.index, alias=alias(owner))
-        done = done or [f"marked {want.name} as ours again"]
+        if not done:
+            done.append(f"marked {want.name} as ours again")
     mtu = _mtu(view, link, parent, want)
     if mtu is not None:
         await host.set_link(link.index, mtu=mtu)
@@ -395,16 +462,6 @@ async def _ensure(host: Host, want: SubInterface, owner: str, adopt: bool) -> li
     if not link.up:
         await host.set_link(link.index, up=True)
         done.append(f"raised {want.name}")
-
-    carried = want.mtu or parent.mtu
-    for child in lost:
-        fits = child.mtu is None or child.mtu <= carried
-        done += await _ensure(host, child if fits else replace(child, mtu=carried), owner, False)
-    if await write_object(host, owner, _object(want.name), boot_content(want, owner)):
-        done.append(f"wrote its boot file in {folder(owner)}")
-    await host.remove(_note(want.name, owner))
-    await _verify(host, want, owner)
-    return done
 
 
 def _as_wanted(view: _View, link: Link, parent: Link, want: SubInterface) -> bool:
@@ -460,7 +517,7 @@ async def _settle_settings(host: Host, view: _View, want: SubInterface) -> list[
 async def _settle_addresses(host: Host, view: _View, link: Link, want: SubInterface) -> list[str]:
     """Remove the addresses of ours that are not wanted, then add those that are missing."""
     done = []
-    present = {address.interface for address in view.addresses if address.link == link.index}
+    present = view.interfaces(link)
     stale = [a.interface for a in view.ours_on(link) if a.interface not in want.addresses]
     if stale or view.note:
         # Deleting the first address of a prefix deletes the others of that prefix, whoever added them, unless
@@ -479,6 +536,91 @@ async def _settle_addresses(host: Host, view: _View, link: Link, want: SubInterf
             await host.add_address(link.index, interface, protocol=ADDRESS_PROTOCOL)
             done.append(f"added address {interface} to {want.name}")
     return done
+
+
+# Not to be cut off
+
+
+def _carrying(links: Sequence[Link], way: Way | None) -> set[int]:
+    """The links without which our session would end: its own, and those below them."""
+    found: set[int] = set()
+    coming = set(way.links) if way else set()
+    while coming:
+        found |= coming
+        below = {link.parent for link in links if link.index in coming and link.kind != "veth"}
+        coming = {index for index in below if index is not None} - found
+    return found
+
+
+def _risky(view: _View, way: Way | None, link: Link | None, parent: Link, want: SubInterface) -> bool:
+    """Whether on the way to `want` an address comes or goes, or our session's own link is touched."""
+    if not parent.up and view.interfaces(parent):
+        return True
+    if link is None:
+        return bool(want.addresses)
+    if link.index in _carrying(view.links, way):
+        return True
+    present = view.interfaces(link)
+    if not view.has_shape(link, want) or not link.up:
+        return bool(want.addresses) or any(view.interfaces(each) for each in view.tower(link))
+    stale = [address for address in view.ours_on(link) if address.interface not in want.addresses]
+    return bool(stale) or not present.issuperset(want.addresses)
+
+
+def _guarded(
+    host: Host, way: Way | None, name: str, owner: str, undo: list[list[str]]
+) -> AbstractAsyncContextManager[None]:
+    """Around a change of that link; without commands, or a network in between, nothing is at risk."""
+    return rollback.guarded(host, _armed(name, owner), undo) if undo and way else nullcontext()
+
+
+def _undo(view: _View, link: Link | None, parent: Link, want: SubInterface) -> Iterator[list[str]]:
+    """The commands that lead back from anywhere on the way to `want`.
+
+    A parent that we raised stays up, which is written down, unless that is what may have cut us off.
+    """
+    if link is None or not view.has_shape(link, want):
+        yield ["-ip", "link", "delete", want.name]
+        if link is not None:
+            yield from _made_again(view, link)
+    else:
+        set_link = ["ip", "link", "set", "dev", link.name]
+        for interface in want.addresses:
+            if interface not in view.interfaces(link):
+                yield ["-ip", "address", "delete", str(interface), "dev", link.name]
+        for address in view.ours_on(link):
+            if address.interface not in want.addresses:
+                yield from _added_again(link, address)
+        yield [*set_link, "mtu", str(link.mtu)]
+        yield [*set_link, "alias", link.alias]
+        if not link.up:
+            yield [*set_link, "down"]
+    if not parent.up and view.interfaces(parent):
+        yield ["ip", "link", "set", "dev", parent.name, "down"]
+
+
+def _made_again(view: _View, link: Link) -> Iterator[list[str]]:
+    """The commands that bring a link back as it is, with all that stands on it."""
+    kind = ["macvlan", "mode", "bridge"] if link.vlan is None else ["vlan", "id", str(link.vlan)]
+    parent = view.name_of(link.parent) or ""
+    yield ["-ip", "link", "add", "link", parent, "name", link.name, "type", *kind]
+    set_link = ["ip", "link", "set", "dev", link.name]
+    yield [*set_link, "mtu", str(link.mtu)]
+    yield [*set_link, "alias", link.alias]
+    for address in view.addresses:
+        if address.link == link.index:
+            yield from _added_again(link, address)
+    if link.up:
+        yield [*set_link, "up"]
+    for child in view.on(link):
+        yield from _made_again(view, child)
+
+
+def _added_again(link: Link, address: Address) -> Iterator[list[str]]:
+    command = ["-ip", "address", "add", str(address.interface), "dev", link.name]
+    if address.protocol:
+        yield [*command, "proto", f"{address.protocol:#x}"]
+    yield command  # of an older ip command, which knows no protocols
 
 
 # The parent
@@ -552,7 +694,7 @@ async def _lower_unused_parents(host: Host) -> list[str]:
     names = await host.entries(PREVIOUS)
     if not names:
         return []
-    links, addresses = await asyncio.gather(host.links(), host.addresses())
+    way, links, addresses = await asyncio.gather(host.way(), host.links(), host.addresses())
     done = []
     for name in names:
         if not name.endswith(".down"):
@@ -564,7 +706,8 @@ async def _lower_unused_parents(host: Host) -> list[str]:
             above = [link for link in links if link.parent == parent.index and link.kind != "veth"]
             if any(link.up for link in above if link.name not in along):
                 continue  # ours, or somebody else's who has come to rely on it
-            if parent.up and not any(address.link == parent.index for address in addresses):
+            relied_on = parent.index in _carrying(links, way)
+            if parent.up and not relied_on and not any(address.link == parent.index for address in addresses):
                 await host.set_link(parent.index, up=False)
                 done.append(f"took {parent.name} down again")
         await host.remove(f"{PREVIOUS}/{name}")
@@ -654,6 +797,50 @@ def _refuse_to_orphan(host: Host, view: _View, link: Link, owner: str) -> None:
                 f"{link.name} cannot be deleted: {child.name} of {_whose(child)} sits on it and would go too",
                 f"remove it first: ip link delete {child.name}",
             )
+
+
+def _refuse_to_touch_the_session(
+    host: Host, view: _View, way: Way | None, link: Link | None, parent: Link, want: SubInterface
+) -> None:
+    """Raise if what leads to `want` is in the way of the session that we come by."""
+    carries = link is not None and link.index in _carrying(view.links, way)
+    if link is not None and carries and not (view.is_ours(link) and _as_wanted(view, link, parent, want)):
+        raise _carries_the_session(host, link, way)
+    if way is None or way.peer is None:
+        return
+    stays = link is not None and link.up and view.has_shape(link, want)
+    present = view.interfaces(link) if link is not None and stays else set()
+    for interface in want.addresses:
+        if way.peer in interface.network and interface not in present:
+            raise ConflictError(
+                host.name,
+                f"the prefix {interface.network} of {want.name} covers {way.peer}, where our ssh session "
+                "comes from: the host would send its answers there",
+                f"use another subnet, reach the host from elsewhere, or {_allow(host)}",
+            )
+    for interface in () if parent.up else view.interfaces(parent):
+        if way.peer in interface.network:
+            raise ConflictError(
+                host.name,
+                f"{want.name} needs {parent.name} up, whose address {interface} covers {way.peer}, where our "
+                "ssh session comes from: the host would send its answers there",
+                f"remove that address, reach the host from elsewhere, or {_allow(host)}",
+            )
+
+
+def _carries_the_session(host: Host, link: Link, way: Way | None) -> ConflictError:
+    peer = f" from {way.peer}" if way and way.peer else ""
+    return ConflictError(
+        host.name,
+        f"{link.name} carries our ssh session{peer}, so it is not touched",
+        f"reach the host over another interface, or {_allow(host)}",
+    )
+
+
+def _allow(host: Host) -> str:
+    return (
+        f"set `may_touch_session: true` for {host.name}: it undoes the change by itself if that cuts us off"
+    )
 
 
 def _refused(host: Host, want: SubInterface, failure: NetlinkFailure) -> HostError:

@@ -43,7 +43,13 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
     """What the plan meets on one host. Only reads."""
     docker, *found = await asyncio.gather(
         _docker(host, plan, owner),
-        foresee_sub_interfaces(host, plan.links, owner, adopt=plan.host.adopt),
+        foresee_sub_interfaces(
+            host,
+            plan.links,
+            owner,
+            adopt=plan.host.adopt,
+            may_touch_session=plan.host.may_touch_session,
+        ),
         _overlapping_prefixes(host, plan, owner),
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
