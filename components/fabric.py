@@ -48,7 +48,7 @@ class VlanFabric(pulumi.ComponentResource):
             if not _concerned(plan):
                 continue
             name = plan.host.name
-            at = HostRef(name, plan.host.address, ssh_config, fabric.owner)
+            at = HostRef(name, plan.host.address, ssh_config, fabric.owner, plan.host.may_touch_session)
             taken_over = adoptions.get(name, ())
             boot = BootUnit(
                 name,

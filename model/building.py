@@ -67,7 +67,14 @@ def _host(name: str, entry: HostEntry) -> Host:
         for trunk, declared in known(entry.named_trunks()).items()
     )
     address = entry.address.value if entry.address else name
-    return Host(name, address, trunks, _or(entry.adopt, Host.adopt), _or(entry.lost, Host.lost))
+    return Host(
+        name,
+        address,
+        trunks,
+        _or(entry.adopt, Host.adopt),
+        _or(entry.lost, Host.lost),
+        _or(entry.may_touch_session, Host.may_touch_session),
+    )
 
 
 def _network(name: str, entry: NetworkEntry, scope: Scope) -> Network:

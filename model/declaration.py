@@ -115,6 +115,12 @@ class HostEntry(Entry):
     adopt: Given[bool] | None = key(
         FLAG, "take over hand-made objects of the wanted names instead of refusing", default=Host.adopt
     )
+    may_touch_session: Given[bool] | None = key(
+        FLAG,
+        "change even the interface or route that carries the ssh session to the host, instead of refusing; "
+        "the host undoes what cuts it off",
+        default=Host.may_touch_session,
+    )
 
     lost: Given[bool] | None = key(
         FLAG,

@@ -43,6 +43,7 @@ class Host:
     trunks: tuple[Trunk, ...]
     adopt: bool = False  # take over hand-made objects of the wanted names instead of refusing
     lost: bool = False  # gone for good: nothing runs there, and what did is let go of without asking it
+    may_touch_session: bool = False  # change even what carries our ssh session; undone if that cuts us off
 
     def trunk(self, name: str) -> Trunk:
         """The trunk of that name; KeyError if the host has none."""

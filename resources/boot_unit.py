@@ -68,7 +68,13 @@ class BootUnitProvider(HostProvider):
             raise HostUnreachable(error.host, error.message, hint) from None
 
     async def take_away(self, host: Host, props: Properties) -> Change:
-        return await leave(host, props["owner"], _adopted(props), docker=bool(props.get("docker")))
+        return await leave(
+            host,
+            props["owner"],
+            _adopted(props),
+            docker=bool(props.get("docker")),
+            may_touch_session=bool(props.get("may_touch_session")),
+        )
 
 
 def _adopted(props: Properties) -> dict[str, str]:

@@ -17,6 +17,7 @@ class HostRef:
     address: str  # an ssh destination
     ssh_config: str | None  # path, relative to the program's folder; None: the user's own
     owner: str  # project/stack
+    may_touch_session: bool = False  # change even what carries the ssh session
 
     def inputs(self) -> dict[str, Any]:
         """As resource inputs."""
@@ -25,6 +26,7 @@ class HostRef:
             "address": self.address,
             "ssh_config": self.ssh_config,
             "owner": self.owner,
+            "may_touch_session": self.may_touch_session or None,
             "drift": [],
             "version": None,  # by `HostProvider.check`
         }

@@ -37,7 +37,8 @@ from resources.session import on_host
 T = TypeVar("T")
 Properties = dict[str, Any]
 
-CONNECTION = ("address", "ssh_config")  # how to reach the host: a change here never changes the host
+# How to reach the host, and what may be risked of that: a change here never changes the host.
+CONNECTION = ("address", "ssh_config", "may_touch_session")
 COMMON = ("host", *CONNECTION, "owner")
 DRIFT = "drift"
 VERSION = "version"

@@ -38,7 +38,11 @@ class SubInterfaceProvider(HostProvider):
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         change = await ensure_sub_interface(
-            host, _wished(props), props["owner"], adopt=bool(props.get("adopt"))
+            host,
+            _wished(props),
+            props["owner"],
+            adopt=bool(props.get("adopt")),
+            may_touch_session=bool(props.get("may_touch_session")),
         )
         for clause in change.done:
             if clause.startswith("adopted"):
@@ -53,7 +57,9 @@ class SubInterfaceProvider(HostProvider):
         return facts.differences(wished, props["owner"])
 
     async def take_away(self, host: Host, props: Properties) -> Change:
-        return await remove_sub_interface(host, props["name"], props["owner"])
+        return await remove_sub_interface(
+            host, props["name"], props["owner"], may_touch_session=bool(props.get("may_touch_session"))
+        )
 
 
 def _wished(props: Properties) -> fabric.SubInterface:

@@ -84,7 +84,8 @@ class _Spelling:
                 else {"interface": trunk.interface} | ({} if trunk.mtu is None else {"mtu": trunk.mtu})
                 for trunk in host.trunks
             }
-        return self._but(plain | {"adopt": host.adopt}, address=host.name, adopt=False)
+        flags = {"adopt": host.adopt, "may_touch_session": host.may_touch_session}
+        return self._but(plain | flags, address=host.name, adopt=False, may_touch_session=False)
 
     def network(self, network: Network) -> Plain:
         plain: Plain = {

@@ -110,7 +110,7 @@ def _draw_hosts(draw: DrawFn) -> tuple[Host, ...]:
             for trunk, interface in zip(own, interfaces, strict=False)
         )
         address = draw(st.sampled_from((name, f"192.0.2.{number}", f"admin@{name}.example")))
-        hosts.append(Host(name, address, trunks, adopt=draw(st.booleans())))
+        hosts.append(Host(name, address, trunks, draw(st.booleans()), draw(st.booleans())))
     return tuple(hosts)
 
 
