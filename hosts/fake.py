@@ -336,6 +336,8 @@ class Machine:
             case ("rm", "-f", path):
                 self.remove(path)
                 return 0, "", ""
+            case ("rmdir", path):
+                return (0 if self.remove(path) else 1), "", ""
             case ("systemd-run", "--quiet", "--collect", "--property=Type=oneshot", *arguments):
                 return self._systemd_run(arguments)
             case ("python3", "-IS", "-c", program, path) if program == UNDO:
@@ -411,7 +413,11 @@ class Machine:
         while words:
             end = 1 + int(words[0])
             program = words[1].lstrip("-")
-            failed += self.run([program, *words[2:end]], b"")[0] != 0 and program == words[1]
+            try:
+                status = self.run([program, *words[2:end]], b"")[0]
+            except FileNotFoundError:
+                status = 127
+            failed += status != 0 and program == words[1]
             del words[:end]
         return min(failed, 1), "", ""
 

@@ -597,6 +597,9 @@ def _undo(view: _View, link: Link | None, parent: Link, want: SubInterface) -> I
             yield [*set_link, "down"]
     if not parent.up and view.interfaces(parent):
         yield ["ip", "link", "set", "dev", parent.name, "down"]
+        yield ["rm", "-f", _was_down(parent.name)]
+        yield ["-rmdir", PREVIOUS]
+        yield ["-rmdir", ROOT]
 
 
 def _made_again(view: _View, link: Link) -> Iterator[list[str]]:

@@ -27,7 +27,7 @@ def test_commands_run_in_order_and_with_their_words_as_they_are(tmp_path: Path) 
     log = tmp_path / "log"
     add = ("sh", "-c", 'printf "%s|" "$@" >>"$0"', str(log))
     (tmp_path / "armed").write_text(
-        stored((*add, "a b", "", "$HOME", "new\nline"), ("false",), (*add, "last"))
+        stored((*add, "a b", "", "$HOME", "new\nline"), ("false",), ("no-such-program",), (*add, "last"))
     )
 
     async def work(remote: RemoteHost) -> None:
@@ -36,6 +36,18 @@ def test_commands_run_in_order_and_with_their_words_as_they_are(tmp_path: Path) 
 
     on_host(work)
     assert log.read_text() == "a b||$HOME|new\nline|last|"
+
+
+def test_what_may_fail_counts_only_if_it_does_not_say_so(tmp_path: Path) -> None:
+    (tmp_path / "armed").write_text(
+        stored(("-false",), ("-no-such-program", "x"), ("-touch", str(tmp_path / "x")))
+    )
+
+    async def work(remote: RemoteHost) -> None:
+        assert (await undo(remote, tmp_path / "armed")).status == 0
+
+    on_host(work)
+    assert (tmp_path / "x").exists()
 
 
 def test_either_undone_or_confirmed(tmp_path: Path) -> None:
@@ -65,8 +77,21 @@ def test_without_systemd_there_is_no_timer() -> None:
     on_host(work, (*NAMESPACE, "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"))
 
 
+def test_every_object_of_every_owner_has_a_name_of_its_own_that_can_be_armed() -> None:
+    objects = [
+        ("a/b", "eth2.10.link"),
+        ("a/c", "eth2.10.link"),
+        ("a/b", "eth2-10.link"),
+        ("a/b", "eth2@10.link"),
+    ]
+    names = {rollback.name_of(owner, what) for owner, what in objects}
+    assert len(names) == len(objects)
+    assert all(name.isascii() and not set(name) & set("/@ ") for name in names)
+
+
 @pytest.mark.parametrize(
-    ("name", "commands"), [("a/b", [["true"]]), ("", [["true"]]), ("x", [[]]), ("x\n", [["y"]])]
+    ("name", "commands"),
+    [("a/b", [["true"]]), ("", [["true"]]), ("..", [["true"]]), ("x", [[]]), ("x\n", [["y"]])],
 )
 def test_what_cannot_be_armed(name: str, commands: list[list[str]]) -> None:
     async def work(remote: RemoteHost) -> None:
