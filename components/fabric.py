@@ -16,6 +16,7 @@ from components.trunk import VlanTrunk
 from components.verification import Verification
 from hosts.survey import Adoption
 from model.fabric import Fabric, HostPlan
+from model.topology import Topology
 from resources import BootUnit, HostRef, HostResource
 
 
@@ -24,17 +25,16 @@ class VlanFabric(pulumi.ComponentResource):
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
     docker networks on them; containers. Hosts do not wait for each other. `adoptions` are the docker
-    objects, by host, that are taken over as they run. With `verify`, the wire is asked at the end; see
-    `Verification`, also about `configured`.
+    objects, by host, that are taken over as they run. If the topology says so, the wire is asked
+    at the end; see `Verification`, also about `configured`.
     """
 
     def __init__(
         self,
+        topology: Topology,
         fabric: Fabric,
-        ssh_config: str | None = None,
         adoptions: Mapping[str, Sequence[Adoption]] = MappingProxyType({}),
         *,
-        verify: bool = False,
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -48,7 +48,9 @@ class VlanFabric(pulumi.ComponentResource):
             if not _concerned(plan):
                 continue
             name = plan.host.name
-            at = HostRef(name, plan.host.address, ssh_config, fabric.owner, plan.host.may_touch_session)
+            at = HostRef(
+                name, plan.host.address, topology.ssh_config, fabric.owner, plan.host.may_touch_session
+            )
             taken_over = adoptions.get(name, ())
             boot = BootUnit(
                 name,
@@ -94,7 +96,7 @@ class VlanFabric(pulumi.ComponentResource):
             ours.append(attachments)
             reported |= daemon.addresses_of(self.containers, attachments)
         self.container_ips = dict(sorted(reported.items()))
-        if verify:
+        if topology.verify:
             docks: list[pulumi.CustomResource] = [on for n in self.networks.values() for on in n.on.values()]
             docks += self.containers.values()
             versions = [*(one.version for one in ours), *(one.id for one in docks)]
