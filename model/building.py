@@ -74,6 +74,7 @@ def _host(name: str, entry: HostEntry) -> Host:
         _or(entry.adopt, Host.adopt),
         _or(entry.lost, Host.lost),
         _or(entry.may_touch_session, Host.may_touch_session),
+        _or(entry.persistence, Host.persistence),
     )
 
 

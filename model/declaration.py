@@ -25,6 +25,7 @@ from model.topology import (
     Host,
     NatMode,
     Network,
+    Persistence,
     RestartPolicy,
     Topology,
     Traffic,
@@ -49,6 +50,7 @@ from model.values import (
     NETWORK_NAME,
     PATH,
     PEER,
+    PERSISTENCE,
     PREFIX,
     REPLICAS,
     RESTART,
@@ -121,12 +123,18 @@ class HostEntry(Entry):
         "the host undoes what cuts it off",
         default=Host.may_touch_session,
     )
-
     lost: Given[bool] | None = key(
         FLAG,
         "the machine is gone for good: the stack lets go of what it had there, without asking it",
         default=Host.lost,
         also=("gone", "dead"),
+    )
+    persistence: Given[Persistence] | None = key(
+        PERSISTENCE,
+        "who makes the host's links at boot: unit, a systemd unit of ours; ifupdown or networkd, by files of "
+        "ours; auto, whichever of these two manages the trunk interface, else unit",
+        default=Host.persistence,
+        also=("boot", "network_manager", "renderer"),
     )
 
     def named_trunks(self) -> dict[str, TrunkEntry] | None:

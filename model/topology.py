@@ -18,6 +18,7 @@ DEFAULT_TRUNK = "trunk"
 
 NatMode = Literal["masquerade", "routed"]
 Protocol = Literal["tcp", "udp", "icmp"]
+Persistence = Literal["unit", "ifupdown", "networkd", "auto"]
 RestartPolicy = Literal["no", "on-failure", "always", "unless-stopped"]
 
 
@@ -44,6 +45,7 @@ class Host:
     adopt: bool = False  # take over hand-made objects of the wanted names instead of refusing
     lost: bool = False  # gone for good: nothing runs there, and what did is let go of without asking it
     may_touch_session: bool = False  # change even what carries our ssh session; undone if that cuts us off
+    persistence: Persistence = "unit"  # who makes its links at boot; auto: the trunk's own manager, else unit
 
     def trunk(self, name: str) -> Trunk:
         """The trunk of that name; KeyError if the host has none."""

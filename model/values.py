@@ -10,7 +10,7 @@ from typing import TypeVar, cast, get_args
 from model.document import Scalar, shown
 from model.kinds import Leaf, Refused, Schema
 from model.problems import nearest
-from model.topology import NatMode, Ports, Protocol, RestartPolicy, Traffic
+from model.topology import NatMode, Persistence, Ports, Protocol, RestartPolicy, Traffic
 
 T = TypeVar("T")
 
@@ -375,6 +375,9 @@ IMAGE = Leaf(
 COMMAND_LINE = Leaf("a command line", _command, {"type": "string", "minLength": 1}, "sleep infinity")
 ENVIRONMENT_NAME = Leaf("a variable's name, without spaces and =", _bare, _BARE_SCHEMA, "LOG_LEVEL")
 LABEL_NAME = Leaf("a label's name, without spaces and =", _bare, _BARE_SCHEMA, "org.example.role")
+PERSISTENCE: Leaf[Persistence] = choice(
+    get_args(Persistence), "auto takes the manager of the trunk interface; unit does without any"
+)
 NAT: Leaf[NatMode] = choice(get_args(NatMode), "routed is without NAT: targets see the source's own address")
 RESTART: Leaf[RestartPolicy] = choice(get_args(RestartPolicy))
 TRAFFIC = Leaf(

@@ -84,8 +84,15 @@ class _Spelling:
                 else {"interface": trunk.interface} | ({} if trunk.mtu is None else {"mtu": trunk.mtu})
                 for trunk in host.trunks
             }
-        flags = {"adopt": host.adopt, "may_touch_session": host.may_touch_session}
-        return self._but(plain | flags, address=host.name, adopt=False, may_touch_session=False)
+        plain |= {
+            "adopt": host.adopt,
+            "lost": host.lost,
+            "may_touch_session": host.may_touch_session,
+            "persistence": host.persistence,
+        }
+        return self._but(
+            plain, address=host.name, adopt=False, lost=False, may_touch_session=False, persistence="unit"
+        )
 
     def network(self, network: Network) -> Plain:
         plain: Plain = {

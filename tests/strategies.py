@@ -26,6 +26,7 @@ from model.topology import (
     Host,
     NatMode,
     Network,
+    Persistence,
     Ports,
     Protocol,
     RestartPolicy,
@@ -110,7 +111,11 @@ def _draw_hosts(draw: DrawFn) -> tuple[Host, ...]:
             for trunk, interface in zip(own, interfaces, strict=False)
         )
         address = draw(st.sampled_from((name, f"192.0.2.{number}", f"admin@{name}.example")))
-        hosts.append(Host(name, address, trunks, draw(st.booleans()), draw(st.booleans())))
+        persistence = draw(st.sampled_from(get_args(Persistence)))
+        adopt, may_touch_session = draw(st.booleans()), draw(st.booleans())
+        hosts.append(
+            Host(name, address, trunks, adopt, may_touch_session=may_touch_session, persistence=persistence)
+        )
     return tuple(hosts)
 
 
