@@ -34,6 +34,7 @@ class VlanTrunk(pulumi.ComponentResource):
                 at,
                 link,
                 adopt=plan.host.adopt,
+                persistence=plan.host.persistence,
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     depends_on=[boot, *after, *([on] if on is not None else [])],

@@ -3,9 +3,9 @@
 Every object that we make leaves one small data file in its owner's folder, written after the object
 was applied and removed before it is: so what is replayed is never more than what once worked. Oneshot
 units run one program, `replay.sh`, the same on all hosts: it reads those files, waits a bounded time
-for a trunk interface that appears late, leaves alone what is there already, goes on after a failure,
-and exits 1 in the end if there was one. Units and program are shared by all stacks; the last one out
-removes them.
+for a trunk interface or a network manager that is late, leaves alone what is there already, goes on
+after a failure, and exits 1 in the end if there was one. Units and program are shared by all stacks; the
+last one out removes them.
 
 There are two units, because dockerd stands in between. Sub-interfaces must exist before it starts: it
 makes a missing parent itself, or loses the network that needs it. Forwarding must wait until it has
@@ -60,14 +60,15 @@ WantedBy={" ".join(self.wanted_by)}
 """
 
 
-# Names of interfaces are final once udev is done, and firewall services flush what they find when they start.
+# Names of interfaces are final once udev is done, and firewall services flush what they find when they start;
+# ifupdown's networking.service may make links of ours, and has finished before anything is added to them.
 LINKS_UNIT = Unit(
     "macvlan-fabric.service",
     ("multi-user.target", "docker.service"),
     """\
 Description=VLAN fabric: firewall and sub-interfaces
 Wants=network-pre.target
-After=network-pre.target systemd-udevd.service firewalld.service ufw.service
+After=network-pre.target systemd-udevd.service firewalld.service ufw.service networking.service
 Before=docker.service""",
     "links",
 )

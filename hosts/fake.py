@@ -1,9 +1,10 @@
 """A Linux host in memory, behind the same `Host` as a real one.
 
-It keeps the kernel's rules (`hosts.fake_kernel`), iptables' (`hosts.fake_tables`) and, as far as we use
-it, systemd's; shows its whole state as text; and fails loudly on any program that it does not know. It
-can fail at any step, be cut off by what is done to it, be rebooted, and live in a file, so that several
-processes see the same machine. Its clock moves only when somebody waits for it.
+It keeps the kernel's rules (`hosts.fake_kernel`), iptables' (`hosts.fake_tables`), network managers'
+(`hosts.fake_managers`), Docker's (`hosts.fake_docker`) and, as far as we use it, systemd's; shows its whole
+state as text; and fails loudly on any program that it does not know. It can fail at any step, be cut off
+by what is done to it, be rebooted, and live in a file, so that several processes see the same machine. Its
+clock moves only when somebody waits for it.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hosts import ifupdown
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, PROGRAM_FILE, PROGRAM_TEXT, UNIT_FOLDER, Unit
 from hosts.errors import DeadlineExceeded, HostError, HostUnreachable, Unsupported
 from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
+from hosts.fake_managers import start_ifupdown, start_networkd
 from hosts.fake_tables import Refused, Tables
 from hosts.host import DEADLINE, Address, Completed, Host, Link, NetlinkFailure, Way
-from hosts.links import from_boot_content
-from hosts.ownership import ADDRESS_PROTOCOL, ROOT
+from hosts.links import at_boot_in, from_boot_content
+from hosts.ownership import ADDRESS_PROTOCOL, ROOT, owner_in_alias
 from hosts.rollback import UNDO
+from model.fabric import SubInterface
 
 _XTABLES_INODE = 4711
 _WANTS = f"{UNIT_FOLDER}/multi-user.target.wants"
@@ -61,6 +65,7 @@ class Machine:
     xtables_lock: tuple[int, str] | None = None  # pid and name of who holds it
     dockerd: bool = False  # starts at boot
     docker: Docker | None = None  # None: not installed
+    networkd: bool = False  # starts at boot
     # what the host's own network manager sets up at boot
     devices: tuple[Link, ...] = ()
     device_addresses: tuple[Address, ...] = ()
@@ -107,12 +112,23 @@ class Machine:
         late = [link for link in self.kernel.links.values() if link.name in without]
         for link in late:
             del self.kernel.links[link.index]
+        self.start_managers()
         said = self._start(LINKS_UNIT)
         for link in late:
             self.kernel.links[link.index] = link
+        if late:
+            self.start_managers(hotplug=True)
         if self.dockerd:
             self.start_docker()
         return said + self._start(FORWARDING_UNIT)
+
+    def start_managers(self, *, hotplug: bool = False) -> None:
+        """What the host's network managers do when they start, or when a link appears."""
+        if f"{_WANTS}/{ifupdown.UNIT}" in self.symlinks and not hotplug:
+            start_ifupdown(self.kernel, self.files)
+        if self.networkd:
+            for path, state in start_networkd(self.kernel, self.files).items():
+                self.write(path, state)
 
     def start_docker(self) -> None:
         """What dockerd does to a host when it starts: its bridge, its rules, and forwarding."""
@@ -158,12 +174,14 @@ class Machine:
         return "".join(f"{line}\n" for line in said)
 
     def _replay_links(self, pending: list[str], said: list[str]) -> None:
+        late = False
         while pending:
             before = len(pending)
-            pending = [path for path in pending if not self._replay_link(path, said)]
-            if len(pending) == before:
+            pending = [path for path in pending if not self._replay_link(path, said, late=late)]
+            if len(pending) == before and late:
                 said += [f"{path}: its parent did not appear" for path in pending]
                 return
+            late = len(pending) == before
 
     def _replay_firewall(self, path: str, said: list[str]) -> bool:
         """False if it could not be restored."""
@@ -185,8 +203,8 @@ class Machine:
             return False
         return True
 
-    def _replay_link(self, path: str, said: list[str]) -> bool:
-        """False if its parent is not there yet."""
+    def _replay_link(self, path: str, said: list[str], *, late: bool) -> bool:
+        """False if its parent is not there yet, or it is not made yet by the manager who shall."""
         content = self.files[path][0]
         want = from_boot_content(content)
         if want is None:
@@ -200,11 +218,16 @@ class Machine:
             return False
         try:
             link = next((link for link in kernel.links.values() if link.name == want.name), None)
+            manager = at_boot_in(content).manager
+            if link is None and manager not in (None, ifupdown.NAME) and not late:
+                return False
             if link is None:
                 index = kernel.add(
                     want.name, "macvlan" if want.vlan is None else "vlan", parent.index, want.vlan
                 )
                 kernel.set(index, alias=alias)
+            elif link.alias != alias and manager and _is_made_as(link, parent, want):
+                kernel.set(link.index, alias=alias)
             elif link.alias != alias:
                 said.append(f"{want.name}: not ours")
                 return True
@@ -214,8 +237,7 @@ class Machine:
             for key, value in want.settings:
                 kernel.write_sysctl(f"net/ipv4/conf/{want.name}/{key}", value)
             for address in want.addresses:
-                if not any((a.link, a.interface) == (link.index, address) for a in kernel.addresses):
-                    kernel.add_address(link.index, address, ADDRESS_PROTOCOL)
+                kernel.replace_address(link.index, address, ADDRESS_PROTOCOL)
             kernel.set(parent.index, up=True)
             kernel.set(link.index, up=True)
         except NetlinkFailure as failure:
@@ -498,6 +520,7 @@ class Machine:
             "xtables_lock": self.xtables_lock,
             "dockerd": self.dockerd,
             "docker": asdict(self.docker) if self.docker else None,
+            "networkd": self.networkd,
             "devices": Kernel(
                 {link.index: link for link in self.devices}, list(self.device_addresses)
             ).to_json(),
@@ -528,6 +551,7 @@ class Machine:
             tuple(data["xtables_lock"]) if data["xtables_lock"] else None,
             data["dockerd"],
             Docker(**data["docker"]) if data["docker"] else None,
+            data["networkd"],
             tuple(devices.links.values()),
             tuple(devices.addresses),
             data["boot_sysctls"],
@@ -535,6 +559,10 @@ class Machine:
             clock=data["clock"],
             timers={unit: Timer(due, argv) for unit, (due, argv) in data["timers"].items()},
         )
+
+
+def _is_made_as(link: Link, parent: Link, want: SubInterface) -> bool:
+    return (link.parent, link.vlan) == (parent.index, want.vlan) and not owner_in_alias(link.alias)
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,15 @@ class Kernel:
             raise _refuse(errno.EEXIST, str(interface))
         self.addresses.append(Address(index, interface, protocol if self.address_protocol else 0, label))
 
+    def replace_address(self, index: int, interface: IPv4Interface, protocol: int) -> None:
+        """Add an address, or mark the one that is there (inet_rtm_newaddr with NLM_F_REPLACE)."""
+        protocol = protocol if self.address_protocol else 0
+        for place, address in enumerate(self.addresses):
+            if (address.link, address.interface) == (index, interface):
+                self.addresses[place] = replace(address, protocol=protocol)
+                return
+        self.add_address(index, interface, protocol)
+
     def delete_address(self, index: int, interface: IPv4Interface) -> None:
         """Delete an address; the first of its prefix takes the others along (__inet_del_ifa)."""
         link = self._existing(index)

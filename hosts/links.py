@@ -4,6 +4,8 @@ A link is ours if its alias names our owner; or, the alias being lost, if our fi
 parent and VLAN id; or if an operation of ours was cut off right after making it, which a note under
 /run tells. An address is ours if it carries our protocol number, or stands in that file or note.
 
+Who makes it at boot, `hosts.managers` says.
+
 The trunk interface itself is not ours. Yet the kernel refuses to raise a sub-interface whose parent is
 down, and a trunk that nothing configures is down on a fresh host, so a parent that is down is raised,
 which is written down, and taken down again when the last link on it goes. VLANs of others that the
@@ -26,8 +28,18 @@ from ipaddress import IPv4Interface
 from hosts import rollback
 from hosts.boot import read_object, remove_object, write_object
 from hosts.change import Change
+from hosts.claims import read_configuration
 from hosts.errors import ConflictError, HostError, PermissionDenied, Unsupported, VerificationError
 from hosts.host import Address, Host, Link, NetlinkFailure, Way
+from hosts.managers import (
+    BY_UNIT,
+    AtBoot,
+    Managers,
+    names_in_files,
+    read_managers,
+    remove_files,
+    write_files,
+)
 from hosts.ownership import (
     ADDRESS_PROTOCOL,
     LOCK,
@@ -37,9 +49,11 @@ from hosts.ownership import (
     alias,
     file_name,
     folder,
+    heading,
     owner_in_alias,
 )
 from model.fabric import SubInterface
+from model.topology import Persistence
 
 _CONF = "/proc/sys/net/ipv4/conf"
 MAX_MTU = 65535
@@ -61,11 +75,25 @@ class SubInterfaceFacts:
     foreign_addresses: tuple[IPv4Interface, ...]  # the others on it, sorted
     settings: dict[str, str]  # its parameters, as far as a boot file or note mentions them
     boot_file: bytes | None  # what brings it back at boot; None: nothing does
+    managers: Managers  # of the host's, what they have to do with it
 
-    def differences(self, want: SubInterface, owner: str) -> tuple[str, ...]:
+    def differences(
+        self, want: SubInterface, owner: str, persistence: Persistence = "unit", *, adopt: bool = False
+    ) -> tuple[str, ...]:
         """In what the host is not as wanted, a clause each; () if it is."""
         if not self.ours:
             return (f"{self.name} is not ours any more",)
+        said = self.kernel_differences(want, owner)
+        at_boot = self.managers.chosen(persistence, at_boot_in(self.boot_file), adopt=adopt)
+        wanted = boot_content(want, owner, at_boot), self.managers.wanted_files(want, owner, at_boot)
+        if (self.boot_file, self.managers.files) != wanted:
+            said.append("would not come back like this after a reboot")
+        clauses = [f"{self.name} {clause}" for clause in said]
+        obstacle = self.managers.obstacle("", want, at_boot)
+        return (*clauses, obstacle.message) if obstacle else tuple(clauses)
+
+    def kernel_differences(self, want: SubInterface, owner: str) -> list[str]:
+        """In what a link of ours is not as wanted at this moment, without its name."""
         said = []
         if (self.kind, self.parent, self.vlan) != (_kind(want), want.parent, want.vlan):
             said.append(f"is {_shape(self.kind, self.parent, self.vlan)}")
@@ -85,9 +113,7 @@ class SubInterfaceFacts:
             for key, value in want.settings
             if self.settings.get(key, value) != value
         ]
-        if self.boot_file != boot_content(want, owner):
-            said.append("would not come back like this after a reboot")
-        return tuple(f"{self.name} {clause}" for clause in said)
+        return said
 
 
 async def read_sub_interface(host: Host, name: str, owner: str) -> SubInterfaceFacts | None:
@@ -98,22 +124,30 @@ async def read_sub_interface(host: Host, name: str, owner: str) -> SubInterfaceF
 
 
 async def ensure_sub_interface(
-    host: Host, want: SubInterface, owner: str, *, adopt: bool = False, may_touch_session: bool = False
+    host: Host,
+    want: SubInterface,
+    owner: str,
+    *,
+    adopt: bool = False,
+    may_touch_session: bool = False,
+    persistence: Persistence = "unit",
 ) -> Change:
     """Make `want` exist with its addresses, up, marked as ours and back after a reboot.
 
     Whatever differs is put right in place; only a link of ours with another parent or VLAN id is made
     anew. Addresses of others on it stay. With `adopt`, a hand-made link of that name, parent and VLAN
-    id is taken over as it runs; from then on it is ours, and removed like any other.
+    id is taken over as it runs; from then on it is ours, and removed like any other. What others have
+    configured for it on the host stays theirs, and makes it at boot.
 
     Raises ConflictError if the name or the VLAN id on that parent is taken by a link that is not ours,
-    or, without `may_touch_session`, if it is in the way of our own session; Unsupported if there is no such
-    parent or the kernel or the parent cannot carry it; and VerificationError if the host does not keep what
-    was set, or was cut off by it and has undone it.
+    or others have configured a link of that name, or, without `may_touch_session`, if it is in the way of
+    our own session; Unsupported if there is no such parent, the kernel or the parent cannot carry it, or
+    who shall make it at boot could not; and VerificationError if the host does not keep what was set, or was
+    cut off by it and has undone it.
     """
     async with host.lock(LOCK):
         try:
-            return Change(tuple(await _ensure(host, want, owner, adopt, may_touch_session)))
+            return Change(tuple(await _ensure(host, want, owner, persistence, adopt, may_touch_session)))
         except NetlinkFailure as failure:
             raise _refused(host, want, failure) from failure
 
@@ -125,22 +159,34 @@ async def foresee_sub_interfaces(
     *,
     adopt: bool = False,
     may_touch_session: bool = False,
+    persistence: Persistence = "unit",
 ) -> tuple[HostError, ...]:
     """What would keep `ensure_sub_interface` from making these, parents first; only looks."""
-    way, links, addresses = await asyncio.gather(host.way(), host.links(), host.addresses())
+    way, links, addresses, configuration = await asyncio.gather(
+        host.way(), host.links(), host.addresses(), read_configuration(host)
+    )
+    expected = {want.name for want in wants}
     problems: list[HostError] = []
     coming: dict[str, Link] = {}  # by name; what will be there when its turn comes
     missing: set[str] = set()
     for want in wants:
-        view = _View(owner, (*links, *coming.values()), addresses, None, None, None, {})
         link = next((link for link in links if link.name == want.name), None)
+        on = next((link for link in links if link.name == want.parent), None)
+        managers = await read_managers(host, want.name, on, owner, configuration)
+        view = _View(owner, (*links, *coming.values()), addresses, None, None, None, {}, managers)
         if link is not None and (not view.is_ours(link) or link.index in _carrying(view.links, way)):
             view = await _look(host, want.name, owner)
+        elif managers.claims:
+            view = replace(view, file=await read_object(host, owner, _object(want.name)))
         try:
             if want.parent not in missing:
                 parent = _parent(host, view, want)
                 if link is not None and not view.is_ours(link):
                     _refuse_foreign(host, view, link, want, adopt)
+                obstacle = view.obstacle(host, want, persistence, adopt)
+                # what sits on a link of ours has the same manager as that one, once it has one
+                if obstacle and (managers.claims or want.parent not in expected):
+                    raise obstacle
                 _refuse_taken_addresses(host, view, want)
                 if link is None or not view.has_shape(link, want):
                     _refuse_taken_vlan(host, view, parent, want)
@@ -184,6 +230,7 @@ async def remove_sub_interface(
             foreign = view.facts(link).foreign_addresses
             with_them = f" and with it {', '.join(map(str, foreign))}, added by others" if foreign else ""
             done.append(f"deleted {name}{with_them}")
+        done += await remove_files(host, view.managers)
         if await remove_object(host, owner, _object(name)):
             done.append(f"removed its boot file in {folder(owner)}")
         await host.remove(_note(name, owner))
@@ -200,12 +247,16 @@ async def _delete(host: Host, link: Link) -> None:
 
 
 async def remove_all_sub_interfaces(host: Host, owner: str, *, may_touch_session: bool = False) -> Change:
-    """Remove every link that is ours, by its alias, file or note, and lower the parents left unused."""
-    links, files, notes = await asyncio.gather(
-        host.links(), _wishes_in(host, folder(owner), ".link"), _wishes_in(host, _notes(owner), "")
+    """Remove every link that is ours, by its alias, files or note, and lower the parents left unused."""
+    links, files, notes, configured = await asyncio.gather(
+        host.links(),
+        _wishes_in(host, folder(owner), ".link"),
+        _wishes_in(host, _notes(owner), ""),
+        names_in_files(host, owner),
     )
     ours = {link.name: link for link in links if link.alias == alias(owner)}
-    known = {wish.name: wish.vlan is not None for wish in (*files, *notes)}
+    known = dict.fromkeys(configured, True)
+    known |= {wish.name: wish.vlan is not None for wish in (*files, *notes)}
     known |= {name: link.kind == "vlan" for name, link in ours.items()}
     done: list[str] = []
     for name in sorted(known, key=lambda name: known[name]):  # what sits on others first
@@ -226,10 +277,10 @@ async def _wishes_in(host: Host, path: str, ending: str) -> list[SubInterface]:
 # The file that brings a link back at boot; `replay.sh` reads it, and so do we.
 
 
-def boot_content(want: SubInterface, owner: str) -> bytes:
+def boot_content(want: SubInterface, owner: str, at_boot: AtBoot = BY_UNIT) -> bytes:
     """A wish as `replay.sh` reads it: a key and a value on each line."""
     lines = [
-        f"# {want.name} of {owner}, brought back at boot; written by macvlan-fabric",
+        heading(want.name, owner),
         f"name {want.name}",
         f"kind {_kind(want)}",
         f"parent {want.parent}",
@@ -238,6 +289,8 @@ def boot_content(want: SubInterface, owner: str) -> bytes:
         *(f"setting {key} {value}" for key, value in sorted(want.settings)),
         *(f"address {address}" for address in sorted(want.addresses)),
         f"alias {alias(owner)}",
+        *([f"manager {at_boot.manager}"] if at_boot.manager else []),
+        *([f"adopted {at_boot.adopted}"] if at_boot.adopted else []),
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 
@@ -268,6 +321,13 @@ def from_boot_content(content: bytes | None) -> SubInterface | None:
         )
     except (KeyError, ValueError):  # somebody edited it
         return None
+
+
+def at_boot_in(content: bytes | None) -> AtBoot:
+    """Who makes the link at boot, by such a file."""
+    lines = (content or b"").decode(errors="replace").splitlines()
+    said = {key: value for key, _, value in (line.partition(" ") for line in lines)}
+    return AtBoot(said.get("manager"), said.get("adopted"))
 
 
 def _object(name: str) -> str:
@@ -308,6 +368,16 @@ class _View:
     record: SubInterface | None  # what it says
     note: SubInterface | None  # what an operation that was cut off was about to do
     settings: dict[str, str]  # the link's parameters that these two mention
+    managers: Managers
+
+    def at_boot(self, persistence: Persistence, adopt: bool) -> AtBoot:
+        """Who shall make it at boot."""
+        return self.managers.chosen(persistence, at_boot_in(self.file), adopt=adopt)
+
+    def obstacle(
+        self, host: Host, want: SubInterface, persistence: Persistence, adopt: bool
+    ) -> HostError | None:
+        return self.managers.obstacle(host.name, want, self.at_boot(persistence, adopt))
 
     def named(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)
@@ -370,25 +440,40 @@ class _View:
             tuple(sorted(every - ours)),
             self.settings,
             self.file,
+            self.managers,
         )
 
 
-async def _look(host: Host, name: str, owner: str) -> _View:
-    links, addresses, file, note = await asyncio.gather(
-        host.links(), host.addresses(), read_object(host, owner, _object(name)), host.read(_note(name, owner))
+async def _look(host: Host, name: str, owner: str, parent: str | None = None) -> _View:
+    """`parent` is the wanted one; None: the one it has."""
+    links, addresses, configuration, file, note = await asyncio.gather(
+        host.links(),
+        host.addresses(),
+        read_configuration(host),
+        read_object(host, owner, _object(name)),
+        host.read(_note(name, owner)),
     )
     wishes = from_boot_content(file), from_boot_content(note)
+    has = next((link.parent for link in links if link.name == name), None)
+    by_name = parent or (wishes[0].parent if wishes[0] and has is None else None)
+    on = next((link for link in links if link.index == has or link.name == by_name), None)
+    managers = await read_managers(host, name, on, owner, configuration)
     keys = {key: "" for wish in wishes if wish for key, _ in wish.settings}
     values = await asyncio.gather(*(_setting(host, name, key) for key in keys))
     settings = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
-    return _View(owner, links, addresses, file, *wishes, settings)
+    return _View(owner, links, addresses, file, *wishes, settings, managers)
 
 
 async def _ensure(
-    host: Host, want: SubInterface, owner: str, adopt: bool, may_touch_session: bool
+    host: Host,
+    want: SubInterface,
+    owner: str,
+    persistence: Persistence,
+    adopt: bool,
+    may_touch_session: bool,
 ) -> list[str]:
     await rollback.settle(host)
-    view = await _look(host, want.name, owner)
+    view = await _look(host, want.name, owner, want.parent)
     parent = _parent(host, view, want)
     link = view.named(want.name)
     fits = link is not None and view.has_shape(link, want)
@@ -398,14 +483,23 @@ async def _ensure(
     if link is not None and not view.is_ours(link):
         _refuse_foreign(host, view, link, want, adopt)
         done.append(f"adopted {link.name}" + (f", whose alias was {link.alias!r}" if link.alias else ""))
+    at_boot = view.at_boot(persistence, adopt)
+    if obstacle := view.obstacle(host, want, persistence, adopt):
+        raise obstacle
+    if at_boot.adopted and at_boot != at_boot_in(view.file):
+        done.append(
+            f"adopted {view.managers.claims[0]}, by which {at_boot.manager} makes {want.name} at boot"
+        )
     _refuse_taken_addresses(host, view, want)
     if not fits:
         _refuse_taken_vlan(host, view, parent, want)
     if link is not None and not fits:
         _refuse_to_orphan(host, view, link, owner)
         lost = await _records_on(host, view, link, owner)
-    elif link is not None and not done and view.note is None and _as_wanted(view, link, parent, want):
-        return []
+    elif link is not None and not done and view.note is None:
+        differ = view.facts(link).differences(want, owner, persistence, adopt=adopt)
+        if not differ and _mtu(view, link, parent, want) is None:
+            return []
     way = await host.way()
     if not may_touch_session:
         _refuse_to_touch_the_session(host, view, way, link, parent, want)
@@ -420,16 +514,29 @@ async def _ensure(
             done.append(
                 f"deleted {link.name}, which was {_shape(link.kind, view.name_of(link.parent), link.vlan)}"
             )
-            view = await _look(host, want.name, owner)
+            view = await _look(host, want.name, owner, want.parent)
         await _apply(host, view, want, owner, done)
         for child in whole[1:]:
             await _apply(host, await _look(host, child.name, owner), child, owner, done)
     for each in whole:
-        if await write_object(host, owner, _object(each.name), boot_content(each, owner)):
-            done.append(f"wrote its boot file in {folder(owner)}")
+        adopting = adopt and each is want
+        done += await _persist(host, each, owner, persistence, adopting)
         await host.remove(_note(each.name, owner))
-        await _verify(host, each, owner)
+        await _verify(host, each, owner, persistence, adopting)
     return done
+
+
+async def _persist(
+    host: Host, want: SubInterface, owner: str, persistence: Persistence, adopt: bool
+) -> list[str]:
+    """Write down what is there now, so that it comes back at boot."""
+    view = await _look(host, want.name, owner, want.parent)
+    at_boot = view.at_boot(persistence, adopt)
+    files = view.managers.wanted_files(want, owner, at_boot)
+    done = await remove_files(host, view.managers, files)
+    if await write_object(host, owner, _object(want.name), boot_content(want, owner, at_boot)):
+        done.append(f"wrote its boot file in {folder(owner)}")
+    return done + await write_files(host, view.managers, files)
 
 
 async def _apply(host: Host, view: _View, want: SubInterface, owner: str, done: list[str]) -> None:
@@ -465,7 +572,10 @@ async def _apply(host: Host, view: _View, want: SubInterface, owner: str, done: 
 
 
 def _as_wanted(view: _View, link: Link, parent: Link, want: SubInterface) -> bool:
-    return not view.facts(link).differences(want, view.owner) and _mtu(view, link, parent, want) is None
+    """Whether nothing has to be done to the link itself."""
+    facts = view.facts(link)
+    differs = facts.kernel_differences(want, view.owner) or _mtu(view, link, parent, want) is not None
+    return facts.ours and not differs
 
 
 def _mtu(view: _View, link: Link, parent: Link, want: SubInterface) -> int | None:
@@ -741,21 +851,22 @@ def _refuse_foreign(host: Host, view: _View, link: Link, want: SubInterface, ado
     """Raise, unless it may be adopted as it is."""
     has = _shape(link.kind, view.name_of(link.parent), link.vlan)
     fits = view.has_shape(link, want)
+    claim = next(iter(view.managers.claims), None)
+    configured = f", configured in {claim}" if claim else ""
+    remove = f"remove it{f' from {claim.file}, then' if claim else ''}: ip link delete {link.name}"
     if adopt and fits and not owner_in_alias(link.alias):
         return
     if owner_in_alias(link.alias):
         hint = "give one of the two stacks another VLAN on this host, or remove it from that stack first"
     elif fits:
-        hint = (
-            f"set `adopt: true` for {host.name} to take it over as it runs, "
-            f"or remove it: ip link delete {link.name}"
-        )
+        hint = f"set `adopt: true` for {host.name} to take it over as it runs, or {remove}"
     else:
         hint = (
             f"it cannot be adopted, being {has} instead of {_shape(_kind(want), want.parent, want.vlan)}: "
             f"rename or remove it by hand"
         )
-    raise ConflictError(host.name, f"there is already a link {link.name}, {has}, of {_whose(link)}", hint)
+    message = f"there is already a link {link.name}, {has}, of {_whose(link)}{configured}"
+    raise ConflictError(host.name, message, hint)
 
 
 def _refuse_taken_vlan(host: Host, view: _View, parent: Link, want: SubInterface) -> None:
@@ -807,7 +918,7 @@ def _refuse_to_touch_the_session(
 ) -> None:
     """Raise if what leads to `want` is in the way of the session that we come by."""
     carries = link is not None and link.index in _carrying(view.links, way)
-    if link is not None and carries and not (view.is_ours(link) and _as_wanted(view, link, parent, want)):
+    if link is not None and carries and not _as_wanted(view, link, parent, want):
         raise _carries_the_session(host, link, way)
     if way is None or way.peer is None:
         return
@@ -877,9 +988,10 @@ def _refused(host: Host, want: SubInterface, failure: NetlinkFailure) -> HostErr
     )
 
 
-async def _verify(host: Host, want: SubInterface, owner: str) -> None:
+async def _verify(host: Host, want: SubInterface, owner: str, persistence: Persistence, adopt: bool) -> None:
     facts = await read_sub_interface(host, want.name, owner)
-    wrong = (f"{want.name} is gone",) if facts is None else facts.differences(want, owner)
+    gone = (f"{want.name} is gone",)
+    wrong = gone if facts is None else facts.differences(want, owner, persistence, adopt=adopt)
     if wrong:
         raise VerificationError(
             host.name,

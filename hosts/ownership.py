@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote
 
-ROOT = "/etc/macvlan-fabric"  # all we ever leave on a disk, but for the systemd unit
+ROOT = "/etc/macvlan-fabric"  # all we ever leave on a disk, but for systemd units and network managers' files
 PREVIOUS = f"{ROOT}/previous"  # what a shared setting was before the first of us changed it
 UNFINISHED = (
     "/run/macvlan-fabric/unfinished"  # what an operation was about to do; gone after a reboot, as it is
@@ -35,6 +35,11 @@ def alias(owner: str) -> str:
 def owner_in_alias(text: str) -> str | None:
     """The owner that an alias names; None if it is not one of ours."""
     return text.removeprefix(_ALIAS) or None if text.startswith(_ALIAS) else None
+
+
+def heading(name: str, owner: str) -> str:
+    """The first line of every file by which a link of the owner's comes back at boot."""
+    return f"# {name} of {owner}, brought back at boot; written by macvlan-fabric"
 
 
 def file_name(name: str) -> str:

@@ -2,12 +2,13 @@
 # Brings back, after a reboot, what the stacks of macvlan-fabric have on this host.
 #
 # Written by macvlan-fabric, the same on every host: what is to be brought back is data, in the folders
-# beside this file. What is there already is left as it is, so it may be run at any time. It goes on after
-# a failure and exits 1 in the end if there was one.
+# beside this file. What is there already is left as it is, so it may be run at any time. A link that the host's
+# own network manager makes at boot is waited for, and gets what the manager has not done. It goes on after a
+# failure and exits 1 in the end if there was one.
 
 root=/etc/macvlan-fabric
 net=/sys/class/net
-patience=60 # seconds; how long docker may be kept waiting for a trunk interface that appears late
+patience=60 # seconds; how long docker may be kept waiting for a trunk interface or a manager that is late
 failed=0
 
 complain() {
@@ -34,7 +35,7 @@ restore_firewall() {
 }
 
 read_link() {
-    name='' kind='' parent='' vlan='' mtu='' alias='' settings='' addresses=''
+    name='' kind='' parent='' vlan='' mtu='' alias='' manager='' settings='' addresses=''
     while read -r key value; do
         case $key in
         name) name=$value ;;
@@ -43,6 +44,7 @@ read_link() {
         vlan) vlan=$value ;;
         mtu) mtu=$value ;;
         alias) alias=$value ;;
+        manager) manager=$value ;;
         setting) settings="$settings ${value% *}=${value#* }" ;;
         address) addresses="$addresses $value" ;;
         esac
@@ -55,6 +57,28 @@ settled() {
     [ ! -e /run/udev/control ] || [ -e "/run/udev/data/n$(cat "$net/$1/ifindex")" ]
 }
 
+# Whether the manager that makes the link has done so. ifupdown is done before this program is started.
+handed_over() {
+    case $manager in
+    '' | ifupdown) return 0 ;;
+    esac
+    [ -e "$net/$name" ] || return 1
+    case $(cat "/run/systemd/netif/links/$(cat "$net/$name/ifindex")" 2>/dev/null) in
+    *ADMIN_STATE=pending* | *ADMIN_STATE=initialized* | *ADMIN_STATE=configuring*) return 1 ;;
+    esac
+}
+
+# Whether the manager made the link that is there, and not another one of that name.
+made_by_manager() {
+    [ -n "$manager" ] && [ "$(cat "$net/$name/iflink")" = "$(cat "$net/$parent/ifindex")" ] || return 1
+    id=''
+    [ ! -e "/proc/net/vlan/$name" ] || read -r device word id rest <"/proc/net/vlan/$name"
+    [ "$id" = "$vlan" ] || return 1
+    case $(cat "$net/$name/ifalias") in
+    macvlan-fabric:*) return 1 ;; # of another stack
+    esac
+}
+
 restore_link() {
     if [ ! -e "$net/$name" ]; then
         case $kind in
@@ -65,7 +89,11 @@ restore_link() {
             complain "$name: not made"
             return
         }
-    elif [ "$(cat "$net/$name/ifalias")" != "$alias" ]; then
+    elif [ "$(cat "$net/$name/ifalias")" = "$alias" ]; then
+        :
+    elif made_by_manager; then
+        ip link set dev "$name" alias "$alias" || complain "$name: not marked as ours"
+    else
         complain "$name: there is an interface of that name which is not ours; left alone"
         return
     fi
@@ -99,7 +127,7 @@ restore_links() {
         for file; do
             shift
             read_link "$file"
-            if settled "$parent" || { [ "$late" = 1 ] && [ -e "$net/$parent" ]; }; then
+            if { settled "$parent" && handed_over; } || { [ "$late" = 1 ] && [ -e "$net/$parent" ]; }; then
                 restore_link
             elif [ "$late" = 1 ]; then
                 complain "$name: its parent $parent did not appear within $patience s"

@@ -49,6 +49,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
             owner,
             adopt=plan.host.adopt,
             may_touch_session=plan.host.may_touch_session,
+            persistence=plan.host.persistence,
         ),
         _overlapping_prefixes(host, plan, owner),
         _missing_kernel_support(host, plan),

@@ -13,6 +13,7 @@ from hosts.change import Change
 from hosts.host import Host
 from hosts.links import ensure_sub_interface, read_sub_interface, remove_sub_interface
 from model import fabric
+from model.topology import Persistence
 from resources.host_ref import HostRef
 from resources.provider import HostProvider, HostResource, Properties
 
@@ -20,7 +21,7 @@ from resources.provider import HostProvider, HostResource, Properties
 class SubInterfaceProvider(HostProvider):
     """A link of the trunk, or on one of ours."""
 
-    wish = ("name", "parent", "vlan", "mtu", "addresses", "settings")
+    wish = ("name", "parent", "vlan", "mtu", "addresses", "settings", "persistence")
     identity = ("host", "owner", "name")
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
@@ -43,6 +44,7 @@ class SubInterfaceProvider(HostProvider):
             props["owner"],
             adopt=bool(props.get("adopt")),
             may_touch_session=bool(props.get("may_touch_session")),
+            persistence=_persistence(props),
         )
         for clause in change.done:
             if clause.startswith("adopted"):
@@ -54,7 +56,7 @@ class SubInterfaceProvider(HostProvider):
         wished = _wished(props)
         if facts is None or not facts.ours or (facts.parent, facts.vlan) != (wished.parent, wished.vlan):
             return None  # what is there, if anything, has to make way
-        return facts.differences(wished, props["owner"])
+        return facts.differences(wished, props["owner"], _persistence(props), adopt=bool(props.get("adopt")))
 
     async def take_away(self, host: Host, props: Properties) -> Change:
         return await remove_sub_interface(
@@ -73,6 +75,11 @@ def _wished(props: Properties) -> fabric.SubInterface:
     )
 
 
+def _persistence(props: Properties) -> Persistence:
+    persistence: Persistence = props.get("persistence") or "unit"
+    return persistence
+
+
 class SubInterface(HostResource, module="net", name="SubInterface"):
     """A link that we make on a host, up, with its addresses, back after a reboot."""
 
@@ -85,6 +92,7 @@ class SubInterface(HostResource, module="net", name="SubInterface"):
         want: fabric.SubInterface,
         *,
         adopt: bool = False,
+        persistence: Persistence = "unit",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         wish = {
@@ -95,6 +103,7 @@ class SubInterface(HostResource, module="net", name="SubInterface"):
             "addresses": [str(address) for address in want.addresses],
             "settings": dict(want.settings),
             "adopt": adopt,
+            "persistence": persistence if persistence != "unit" else None,  # as in states of before
             "incarnation": None,  # by `check`
         }
         super().__init__(SubInterfaceProvider(), name, at.inputs() | wish, opts)
