@@ -8,7 +8,8 @@ from ipaddress import IPv4Interface
 
 from hypothesis import strategies as st
 
-from hosts.boot import UNITS, ensure_boot_unit
+from hosts import ifupdown, networkd
+from hosts.boot import UNIT_FOLDER, UNITS, ensure_boot_unit
 from hosts.fake import FakeHost, Machine
 from hosts.firewall import ensure_firewall, remove_firewall
 from hosts.host import Host
@@ -18,6 +19,7 @@ from hosts.ownership import ADDRESS_PROTOCOL, PREVIOUS, ROOT, owner_in_alias
 from hosts.sysctls import ensure_sysctls
 from model.fabric import SubInterface
 from model.firewall import Chain, Firewall, Jump, Rule, chain_name
+from model.topology import Persistence
 
 OWNER = "tutorial/dev"
 OTHER = "tutorial/prod"
@@ -31,6 +33,7 @@ class Wish:
     sysctls: tuple[tuple[str, str], ...] = ()
     rules: tuple[Rule, ...] | None = None  # None: no firewall
     masquerade: bool = False
+    persistence: Persistence = "unit"
 
     def firewall(self, owner: str) -> Firewall | None:
         """The same as `hosts.firewall` wants it."""
@@ -56,7 +59,7 @@ async def fulfil(host: Host, wish: Wish, owner: str = OWNER, *, adopt: bool = Fa
         await ensure_firewall(host, firewall)
     await ensure_sysctls(host, dict(wish.sysctls), owner)
     for link in wish.links:
-        await ensure_sub_interface(host, link, owner, adopt=adopt)
+        await ensure_sub_interface(host, link, owner, adopt=adopt, persistence=wish.persistence)
     wanted = {link.name for link in wish.links}
     for name in reversed(NAMES):
         if name not in wanted:
@@ -127,7 +130,27 @@ def wishes() -> st.SearchStrategy[Wish]:
         sysctls=parameters.map(_pairs),
         rules=st.none() | st.lists(_rules, max_size=4).map(tuple),
         masquerade=st.booleans(),
+        persistence=st.sampled_from(("unit", "auto")),
     )
+
+
+# A host whose trunk one of these manages, as its administrator would have configured it.
+INTERFACES = (
+    b"auto lo\niface lo inet loopback\n\nauto eth2\niface eth2 inet manual\n\nsource interfaces.d/*\n"
+)
+TRUNK_NETWORK = b"[Match]\nName=eth2\n\n[Network]\nLinkLocalAddressing=no\n"
+
+
+def with_manager(machine: Machine, manager: str) -> None:
+    """Let it manage the trunk, from now on."""
+    if manager == ifupdown.NAME:
+        machine.write(ifupdown.INTERFACES, INTERFACES)
+        machine.folders.add(ifupdown.FOLDER)
+        machine.symlinks[f"{UNIT_FOLDER}/multi-user.target.wants/{ifupdown.UNIT}"] = "/lib/systemd/system"
+    else:
+        machine.write(f"{networkd.FOLDER}/20-trunk.network", TRUNK_NETWORK)
+        machine.networkd = True
+    machine.start_managers()
 
 
 @dataclass(frozen=True)
@@ -142,12 +165,15 @@ class Surroundings:
     parameters: tuple[tuple[str, str], ...] = ()
     file: bool = False
     address_protocol: bool = True  # whether the kernel knows IFA_PROTO
+    manager: str | None = None  # of the trunk
 
     def machine(self) -> Machine:
         """The host."""
         machine = Machine.bare(trunk_up=self.trunk_up)
         kernel = machine.kernel
         kernel.address_protocol = self.address_protocol
+        if self.manager is not None:
+            with_manager(machine, self.manager)
         if self.neighbour is not None:
             index = kernel.add("eth2.99", "vlan", kernel.link("eth2").index, 99)
             kernel.set(index, alias=self.neighbour)
@@ -189,6 +215,7 @@ def surroundings() -> st.SearchStrategy[Surroundings]:
         ),
         file=st.booleans(),
         address_protocol=st.booleans(),
+        manager=st.sampled_from((None, ifupdown.NAME, networkd.NAME)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hosts import ifupdown, networkd
 from hosts.boot import ensure_boot_unit
 from hosts.errors import HostError
 from hosts.fake import FakeHost, Fault, Machine
@@ -17,7 +18,7 @@ from hosts.leave import leave
 from hosts.links import ensure_sub_interface, remove_sub_interface
 from hosts.sysctls import ensure_sysctls
 from model.fabric import HostPlan, plan
-from model.topology import Allow, Topology
+from model.topology import Allow, Persistence, Topology
 from tests.tutorial import OWNER, TUTORIAL, network
 from tests.wishes import Surroundings, foreign, order_of_foreign_rules, session
 
@@ -34,7 +35,7 @@ def job(topology: Topology) -> Job:
         await ensure_firewall(host, wanted.firewall)
         await ensure_sysctls(host, dict(wanted.sysctls), OWNER)
         for link in wanted.links:
-            await ensure_sub_interface(host, link, OWNER)
+            await ensure_sub_interface(host, link, OWNER, persistence=wanted.host.persistence)
         for name in ("eth2.10", "eth2.20", "eth2.30"):
             if name not in {link.name for link in wanted.links}:
                 await remove_sub_interface(host, name, OWNER)
@@ -48,6 +49,11 @@ async def down(host: FakeHost) -> None:
 
 async def nothing(_: FakeHost) -> None:
     pass
+
+
+def by(topology: Topology, persistence: Persistence) -> Topology:
+    """The same, its links made by that manager at boot."""
+    return replace(topology, hosts=tuple(replace(host, persistence=persistence) for host in topology.hosts))
 
 
 def with_gateway(**changes: Any) -> Topology:
@@ -76,6 +82,21 @@ JOBS: dict[str, tuple[Job, Job]] = {
 
 AROUND = Surroundings(trunk_up=False, neighbour="theirs", docker=True, their_chain=True, file=True)
 
+MANAGED: dict[str, tuple[str, Job, Job]] = {
+    "made by ifupdown": (ifupdown.NAME, nothing, job(by(TUTORIAL, "ifupdown"))),
+    "made by networkd": (networkd.NAME, nothing, job(by(TUTORIAL, "networkd"))),
+    "another VLAN id, by ifupdown": (
+        ifupdown.NAME,
+        job(by(TUTORIAL, "ifupdown")),
+        job(by(MOVED, "ifupdown")),
+    ),
+    "another VLAN id, by networkd": (networkd.NAME, job(by(TUTORIAL, "auto")), job(by(MOVED, "auto"))),
+    "from the unit to networkd": (networkd.NAME, job(TUTORIAL), job(by(TUTORIAL, "networkd"))),
+    "from networkd to the unit": (networkd.NAME, job(by(TUTORIAL, "networkd")), job(TUTORIAL)),
+    "back to a bare host, by ifupdown": (ifupdown.NAME, job(by(TUTORIAL, "auto")), down),
+    "back to a bare host, by networkd": (networkd.NAME, job(by(TUTORIAL, "auto")), down),
+}
+
 
 def after(machine: Machine, *jobs: Job, fault: Fault | None = None) -> tuple[Machine, int]:
     """A copy of the machine after these, and how many steps they took."""
@@ -97,11 +118,11 @@ def broken(machine: Machine, work: Job, fault: Fault) -> Machine:
         return end
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", [*JOBS, *MANAGED])
 @pytest.mark.parametrize("effect", [False, True], ids=["before its effect", "after its effect"])
 def test_whatever_step_fails_the_next_run_converges(name: str, effect: bool) -> None:
-    before, work = JOBS[name]
-    machine = AROUND.machine()
+    manager, before, work = MANAGED[name] if name in MANAGED else (None, *JOBS[name])
+    machine = replace(AROUND, manager=manager).machine()
     bare, foreign_there, rules_there = machine.dump(), foreign(machine), order_of_foreign_rules(machine)
     started, _ = after(machine, before)
     good, steps = after(started, work)
@@ -116,3 +137,32 @@ def test_whatever_step_fails_the_next_run_converges(name: str, effect: bool) -> 
             assert after(half, work)[0].dump() == expected, step
             gone[state] = after(half, down)[0].dump()
         assert gone[state] == bare, step
+
+
+@pytest.mark.parametrize("name", [*JOBS, *MANAGED])
+def test_whatever_step_the_power_fails_at_the_next_run_converges(name: str) -> None:
+    manager, before, work = MANAGED[name] if name in MANAGED else (None, *JOBS[name])
+    machine = rebooted(replace(AROUND, manager=manager, trunk_up=True).machine())
+    started, _ = after(machine, before)
+    good, steps = after(started, work)
+    expected, bare = in_any_order(good), in_any_order(machine)
+    assert in_any_order(rebooted(good)) == expected
+    seen: set[str] = set()
+    for step in range(1, steps + 1):
+        half = broken(started, work, Fault(step, effect=True))
+        if half.dump() not in seen:
+            seen.add(half.dump())
+            booted = rebooted(half)
+            assert in_any_order(after(booted, work)[0]) == expected, step
+            assert in_any_order(after(booted, down)[0]) == bare, step
+
+
+def rebooted(machine: Machine) -> Machine:
+    with session(machine).machine() as copy:
+        copy.reboot()
+        return copy
+
+
+def in_any_order(machine: Machine) -> list[str]:
+    """All but the order of rules: dockerd puts its own before ours when it starts."""
+    return sorted(machine.dump().splitlines())

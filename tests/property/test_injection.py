@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from ipaddress import IPv4Interface
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from hosts import ifupdown
 from hosts.boot import PROGRAM_TEXT
 from hosts.links import boot_content
 from model.fabric import SubInterface
@@ -95,3 +97,37 @@ def test_the_boot_program_runs_nothing_that_comes_from_a_value(
     assert ["ip", "link", "add", "link", parent, "name", name, "type", "vlan", "id", "10"] in calls
     jump = ["FORWARD", "-m", "comment", "--comment", comment, "-j", "MVF-1"]
     assert ["iptables", "--wait", "60", "-t", "filter", "-I", *jump] in calls
+
+
+@settings(max_examples=40)
+@given(hostile, hostile, hostile, hostile)
+@example("$(canary)", "`canary`", ";canary;", "'$(canary)'")
+def test_a_stanza_runs_nothing_that_comes_from_a_value(
+    name: str, parent: str, value: str, owner: str
+) -> None:
+    """Every option of it is a line for a shell (interfaces(5))."""
+    want = SubInterface(name, parent, 10, 1500, (IPv4Interface("10.0.0.1/8"),), (("rp_filter", value),))
+    stanza = ifupdown.stanza(want, owner).decode()
+    commands = [line.split(maxsplit=1)[1] for line in stanza.splitlines() if line.startswith("    ")]
+    with TemporaryDirectory() as folder:
+        programs, record, here = (Path(folder, part) for part in ("bin", "record", "cwd"))
+        programs.mkdir()
+        here.mkdir()
+        record.touch()
+        for program in ("ip", "test", "canary"):
+            (programs / program).write_text(f"{_RECORDER}exit 0\n")
+            (programs / program).chmod(0o700)
+        for command in commands:
+            subprocess.run(
+                ["/bin/sh", "-c", command.replace("/proc/sys", f"{folder}/nowhere")],
+                env={"PATH": str(programs), "RECORD": str(record)},
+                cwd=here,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        calls = [call.split("\0") for call in record.read_bytes().decode().split("\0\n\0") if call]
+        assert not list(here.iterdir())
+    assert {call[0] for call in calls} <= {"ip"}, calls
+    assert ["ip", "link", "set", "dev", name, "alias", f"macvlan-fabric:{owner}"] in calls
+    assert ["ip", "link", "set", "dev", parent, "up"] in calls
