@@ -26,7 +26,8 @@ from hosts.errors import Unsupported, VerificationError
 from hosts.fake import FakeHost, Machine
 from hosts.firewall import ensure_firewall, read_firewall
 from hosts.host import Host
-from hosts.links import ensure_sub_interface, read_sub_interface
+from hosts.links import boot_content, ensure_sub_interface, read_sub_interface
+from hosts.managers import AtBoot
 from hosts.ownership import ROOT, alias, file_name, folder, owner_in_alias, owner_of_folder
 from hosts.sysctls import ensure_sysctls, read_sysctls
 from model.fabric import SubInterface
@@ -244,8 +245,9 @@ async def fabric(host: Host) -> tuple[object, ...]:
 async def lose_everything(host: Host) -> None:
     """What a reboot does."""
     await host.run(["ip", "link", "delete", "eth2"])
-    for arguments in ("-F", "-X"):
-        await host.run(["iptables", "-t", "filter", arguments])
+    if shutil.which("iptables"):
+        for arguments in ("-F", "-X"):
+            await host.run(["iptables", "-t", "filter", arguments])
     await host.write("/proc/sys/net/ipv4/ip_forward", b"0\n")
 
 
@@ -264,6 +266,21 @@ ip link add eth2 type veth peer name far
 wait $program
 """
 
+# systemd-networkd makes the link, marks it in no way, and is not done with it when the program finds it.
+MANAGER_IS_SLOW = """
+links=/run/systemd/netif/links
+waits() { until ps -o comm= --ppid $program | grep -q sleep; do :; done; }
+sh "$1" links & program=$!
+waits
+mkdir -p $links
+echo ADMIN_STATE=configuring >$links/77
+ip link add link ${2} name shim index 77 type macvlan mode bridge
+kill -0 $program && waits && [ -z "$(cat /sys/class/net/shim/ifalias)" ] || exit 2
+echo ADMIN_STATE=configured >$links/77
+wait $program
+"""
+
+needs_ip = pytest.mark.skipif(not shutil.which("ip"), reason="no ip on this machine")
 needs_programs = pytest.mark.skipif(
     not (shutil.which("ip") and shutil.which("iptables")), reason="no ip or iptables on this machine"
 )
@@ -332,5 +349,43 @@ def test_the_program_leaves_foreign_links_alone_goes_on_and_fails_in_the_end() -
         assert facts is not None
         assert facts.differences(other, OWNER) == ()
         assert await read_sysctls(host, SYSCTLS) == {"net.ipv4.ip_forward": "0"}
+
+    on_host(work, NAMESPACE)
+
+
+async def left_to_networkd(host: Host) -> None:
+    """The shim as it is after a reboot, before systemd-networkd has begun."""
+    await prepare(host)
+    await ensure_sub_interface(host, SHIM, OWNER)
+    await host.write(f"{folder(OWNER)}/shim.link", boot_content(SHIM, OWNER, AtBoot("systemd-networkd")))
+    await lose_everything(host)
+    await trunk(host, "eth2")
+
+
+@needs_ip
+def test_the_program_waits_for_a_manager_and_adds_what_it_has_not_done() -> None:
+    async def work(host: Host) -> None:
+        await left_to_networkd(host)
+        argv = ["sh", "-c", MANAGER_IS_SLOW, "sh", PROGRAM_FILE, "eth2"]
+        done = await host.run(argv, deadline=90.0)
+        assert (done.status, done.stderr) == (0, b"")
+        facts = await read_sub_interface(host, "shim", OWNER)
+        assert facts is not None
+        assert facts.differences(SHIM, OWNER) == ("shim would not come back like this after a reboot",)
+        assert facts.boot_file == boot_content(SHIM, OWNER, AtBoot("systemd-networkd"))
+
+    on_host(work, NAMESPACE)
+
+
+@needs_ip
+def test_the_program_leaves_alone_what_a_manager_made_on_another_parent() -> None:
+    async def work(host: Host) -> None:
+        await left_to_networkd(host)
+        argv = ["sh", "-c", MANAGER_IS_SLOW, "sh", PROGRAM_FILE, "far"]
+        done = await host.run(argv, deadline=90.0)
+        assert done.status == 1
+        assert b"there is an interface of that name which is not ours; left alone" in done.stderr
+        shim = next(link for link in await host.links() if link.name == "shim")
+        assert (shim.alias, shim.up) == ("", False)
 
     on_host(work, NAMESPACE)
