@@ -13,6 +13,7 @@ import pytest
 from hosts.fake import FakeHost, Machine
 from resources.session import FAKE_HOSTS
 from tests.project import Project
+from tests.wishes import with_manager
 
 pytestmark = pytest.mark.lifecycle
 
@@ -171,6 +172,51 @@ def test_adoption_takes_a_link_over_as_it_runs(project: Project, router: FakeHos
     with router.machine() as machine:
         assert machine.kernel.link("eth2.10").index == index
     project.assert_clean()
+
+
+def test_who_makes_the_links_at_boot_is_changed_in_place(project: Project, router: FakeHost) -> None:
+    with router.machine() as machine:
+        with_manager(machine, "systemd-networkd")
+    bare = router.dump()
+    project.up().check()
+    with router.machine() as machine:
+        index = machine.kernel.link("eth2.10").index
+    managed = copy.deepcopy(TOPOLOGY)
+    managed["hosts"]["router"]["persistence"] = "networkd"
+    project.write(managed)
+    project.up().check()
+    project.assert_clean()
+    whole = router.dump()
+    with router.machine() as machine:
+        assert machine.kernel.link("eth2.10").index == index
+        assert machine.remove("/etc/systemd/network/05-macvlan-fabric-eth2.10.netdev")
+    assert "eth2.10 would not come back like this after a reboot" in project.refresh().check().output
+    project.up().check()
+    assert router.dump() == whole
+    project.destroy().check()
+    assert router.dump() == bare
+
+
+def test_what_others_have_configured_is_told_in_a_preview_and_can_be_adopted(
+    project: Project, router: FakeHost
+) -> None:
+    with router.machine() as machine:
+        machine.write("/etc/network/interfaces", b"auto eth2.10\niface eth2.10 inet manual\n")
+    bare = router.dump()
+    refused = project.preview()
+    assert refused.status != 0
+    assert "eth2.10 is already configured in /etc/network/interfaces:2" in refused.output
+    adopting = copy.deepcopy(TOPOLOGY)
+    adopting["hosts"]["router"]["adopt"] = True
+    project.write(adopting)
+    said = project.up().check().output
+    assert "router: adopted /etc/network/interfaces:2, by which ifupdown makes eth2.10 at boot" in said
+    project.assert_clean()
+    project.write(TOPOLOGY)  # it is remembered
+    project.up().check()
+    project.assert_clean()
+    project.destroy().check()
+    assert router.dump() == bare
 
 
 def test_two_stacks_share_a_host(
