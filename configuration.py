@@ -103,6 +103,6 @@ def _undecided(file: str, spot: Spot) -> TopologyError:
     problems.add(
         spot,
         "some values are encrypted, and Pulumi reads something else than stands here",
-        "which values are secret only this file says: write the topology here, numbers as decimals",
+        "which of them are secret only this file says; if it is the one in use, put this value into quotes",
     )
     return problems.error()

@@ -16,6 +16,7 @@ from tests.project import Project
 
 pytestmark = pytest.mark.lifecycle
 
+WORD = "correct-horse-battery-staple"
 TOPOLOGY: dict[str, Any] = {
     "hosts": {"router": {"trunk": "eth2"}, "host1": {"trunk": "eth2"}},
     "networks": {
@@ -89,3 +90,17 @@ def test_a_preview_that_would_break_an_expectation_fails_and_says_why(
         broken,
     ), broken
     assert router.dump() == before
+
+
+def test_a_preview_shows_no_secret(project: Project, tmp_path: Path) -> None:
+    for name in ("router", "host1"):
+        with FakeHost(name, path=tmp_path / f"{name}.json").machine() as machine:
+            machine.docker_networks = []
+    running = copy.deepcopy(TOPOLOGY)
+    running["containers"] = {"pg": {"host": "host1", "network": "db", "image": "postgres"}}
+    project.write(running)
+    path = "macvlan-fabric:topology.containers.pg.environment.POSTGRES_PASSWORD"
+    project.pulumi("config", "set", "--secret", "--path", path, WORD).check()
+    shown = project.preview().check().output
+    assert re.search(r"envs +: \[secret\]", shown), shown
+    assert WORD not in shown
