@@ -143,9 +143,9 @@ class DockerHost(pulumi.ComponentResource):
 
 def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:
     """An environment variable as Docker takes it; a secret one is encrypted in the state, too."""
-    return (
-        pulumi.Output.secret(f"{name}={value.reveal()}") if isinstance(value, Secret) else f"{name}={value}"
-    )
+    if isinstance(value, Secret):
+        return pulumi.Output.secret(f"{name}={value.reveal()}")
+    return f"{name}={value}"
 
 
 def _name_of(network: docker.Network, name: str) -> pulumi.Output[str]:
