@@ -13,6 +13,10 @@ from hosts.host import Completed, Host
 from hosts.ownership import DOCKER_LABEL
 
 
+# What docker's client says without a daemon: up to version 28, and from then on.
+_DAEMON_DOWN = ("Cannot connect to the Docker daemon", "failed to connect to the docker API")
+
+
 @dataclass(frozen=True)
 class NetworkFacts:
     """A docker network."""
@@ -48,7 +52,7 @@ class Attached:
 
 
 async def read_networks(host: Host) -> tuple[NetworkFacts, ...]:
-    """Every docker network. Raises Unsupported without docker, HostError if its daemon does not answer."""
+    """Every docker network. Raises Unsupported without docker, or if its daemon does not run."""
     ids = (await docker(host, "network", "ls", "--no-trunc", "--format", "{{.ID}}")).stdout.decode().split()
     return tuple(map(_network, await _inspect(host, "network", ids)))
 
@@ -68,8 +72,17 @@ async def read_containers(
     return tuple(container for container in found if owner in (None, container.owner))
 
 
+async def has_docker(host: Host) -> bool:
+    """Whether docker's client is there; its daemon may be down."""
+    try:
+        await host.run(["docker", "--version"])
+    except Unsupported:
+        return False
+    return True
+
+
 async def docker(host: Host, *arguments: str, deadline: float = 60.0) -> Completed:
-    """Run docker's client. Raises Unsupported if there is none, HostError with its last words if it fails."""
+    """Run docker's client. Raises Unsupported without it or its daemon, HostError if it fails."""
     try:
         done = await host.run(["docker", *arguments], deadline=deadline)
     except Unsupported:
@@ -80,12 +93,10 @@ async def docker(host: Host, *arguments: str, deadline: float = 60.0) -> Complet
         ) from None
     if done.status:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.status}"]
-        down = "is the docker daemon running" in said[-1].lower()
-        raise HostError(
-            host.name,
-            f"`docker {' '.join(arguments[:2])}` failed: {said[-1]}",
-            "start it on the host: systemctl start docker" if down else "",
-        )
+        failed = f"`docker {' '.join(arguments[:2])}` failed: {said[-1]}"
+        if any(words in said[-1] for words in _DAEMON_DOWN):
+            raise Unsupported(host.name, failed, "start it on the host: systemctl start docker")
+        raise HostError(host.name, failed)
     return done
 
 

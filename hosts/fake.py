@@ -133,6 +133,7 @@ class Machine:
     def start_docker(self) -> None:
         """What dockerd does to a host when it starts: its bridge, its rules, and forwarding."""
         self.dockerd = True
+        self.docker = self.docker or Docker()
         self.files["/run/docker.pid"] = (b"123", 0o644)
         if not any(link.name == "docker0" for link in self.kernel.links.values()):
             index = self.kernel.add("docker0", None, None)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from hosts.change import Change
 from hosts.docker import ContainerFacts, NetworkFacts, docker, read_containers, read_networks
-from hosts.errors import ConflictError, HostError, HostUnreachable
+from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.host import Host
 
 STOPPING = 10  # seconds that Docker gives a container to stop, if it says nothing else
@@ -58,13 +58,11 @@ async def remove_docker_objects(
     """Remove every container and docker network of the owner's, and the adopted ones, by their ids.
 
     Raises ConflictError if somebody else's container is on one of the networks. Unless something is
-    `expected` to be there, a daemon that does not answer is taken to have nothing of ours.
+    `expected` to be there, a host without a running daemon has nothing of ours.
     """
     try:
         networks = [each for each in await read_networks(host) if each.owner == owner or each.id in adopted]
-    except HostUnreachable:
-        raise
-    except HostError:
+    except Unsupported:
         if expected:
             raise
         return Change()

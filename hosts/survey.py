@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
-from hosts.errors import ConflictError, HostError, HostUnreachable, Unsupported
+from hosts.docker import ContainerFacts, NetworkFacts, has_docker, read_containers, read_networks
+from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.firewall import foresee_firewall
 from hosts.host import Host
 from hosts.leftovers import whose
@@ -114,12 +114,8 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
             read_networks(host), read_containers(host, [container.name for container in plan.containers])
         )
     except Unsupported as problem:
-        return Findings((problem,))
-    except HostUnreachable:
-        raise
-    except HostError as problem:
-        # The daemon is down: what needs it says so. But what there is to adopt must be seen now.
-        return Findings((problem,) if plan.host.adopt else ())
+        # That the daemon is down is left to what needs it. But what there is to adopt must be seen now.
+        return Findings((problem,) if plan.host.adopt or not await has_docker(host) else ())
     findings = [
         *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
         *(_container(host, plan, found) for found in containers if found.owner != owner),
