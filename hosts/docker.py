@@ -12,7 +12,6 @@ from hosts.errors import HostError, Unsupported
 from hosts.host import Completed, Host
 from hosts.ownership import DOCKER_LABEL
 
-
 # What docker's client says without a daemon: up to version 28, and from then on.
 _DAEMON_DOWN = ("Cannot connect to the Docker daemon", "failed to connect to the docker API")
 
