@@ -359,6 +359,9 @@ class Machine:
             case ("rm", "-f", path):
                 self.remove(path)
                 return 0, "", ""
+            case ("sysctl", "-q", "-w", setting):
+                self.kernel.write_sysctl(*setting.split("=", 1))
+                return 0, "", ""
             case ("rmdir", path):
                 return (0 if self.remove(path) else 1), "", ""
             case ("systemd-run", "--quiet", "--collect", "--property=Type=oneshot", *arguments):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from typing import Protocol, Self
+from typing import Protocol
 
 DEADLINE = 15.0  # seconds; for every single operation unless the caller says otherwise
 
@@ -84,7 +84,7 @@ class Host(Protocol):
     async def way(self) -> Way | None:
         """How the session gets here, at this moment; None if no network lies in between."""
 
-    def anew(self, *, patience: float) -> AbstractAsyncContextManager[Self]:
+    def anew(self, *, patience: float) -> AbstractAsyncContextManager[Host]:
         """Another session, over a connection of its own: whether the host can be reached, not only was.
 
         HostUnreachable if none is to be had, trying for `patience` seconds and once at least.

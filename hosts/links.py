@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
@@ -225,7 +225,8 @@ async def remove_sub_interface(
             if carries and not may_touch_session:
                 raise _carries_the_session(host, link, way)
             risky = carries or any(view.interfaces(each) for each in view.tower(link))
-            async with _guarded(host, way, name, owner, list(_made_again(view, link)) if risky else []):
+            undo = list(_made_again(view, link, {name: view.settings})) if risky else []
+            async with _guarded(host, way, name, owner, undo):
                 await _delete(host, link)
             foreign = view.facts(link).foreign_addresses
             with_them = f" and with it {', '.join(map(str, foreign))}, added by others" if foreign else ""
@@ -507,7 +508,13 @@ async def _ensure(
     # Children that the parent's new MTU is too small for get that one.
     carried = want.mtu or parent.mtu
     whole = [want, *(c if c.mtu is None or c.mtu <= carried else replace(c, mtu=carried) for c in lost)]
-    undo = list(_undo(view, link, parent, want)) if _risky(view, way, link, parent, want) else []
+    undo: list[list[str]] = []
+    if way is not None and _risky(view, way, link, parent, want):
+        keys = {"promote_secondaries", *dict(want.settings), *view.settings}
+        values = {key: await _setting(host, want.name, key) for key in sorted(keys)}
+        undo = list(
+            _undo(view, link, parent, want, {want.name: values, **{c.name: dict(c.settings) for c in lost}})
+        )
     async with _guarded(host, way, want.name, owner, undo):
         if link is not None and not fits:
             await host.delete_link(link.index)
@@ -684,15 +691,20 @@ def _guarded(
     return rollback.guarded(host, _armed(name, owner), undo) if undo and way else nullcontext()
 
 
-def _undo(view: _View, link: Link | None, parent: Link, want: SubInterface) -> Iterator[list[str]]:
-    """The commands that lead back from anywhere on the way to `want`.
+Settings = Mapping[str, Mapping[str, str | None]]  # by link, then by key
+
+
+def _undo(
+    view: _View, link: Link | None, parent: Link, want: SubInterface, settings: Settings
+) -> Iterator[list[str]]:
+    """The commands that lead back from anywhere on the way to `want`; `settings` are the present ones.
 
     A parent that we raised stays up, which is written down, unless that is what may have cut us off.
     """
     if link is None or not view.has_shape(link, want):
         yield ["-ip", "link", "delete", want.name]
         if link is not None:
-            yield from _made_again(view, link)
+            yield from _made_again(view, link, settings)
     else:
         set_link = ["ip", "link", "set", "dev", link.name]
         for interface in want.addresses:
@@ -703,6 +715,7 @@ def _undo(view: _View, link: Link | None, parent: Link, want: SubInterface) -> I
                 yield from _added_again(link, address)
         yield [*set_link, "mtu", str(link.mtu)]
         yield [*set_link, "alias", link.alias]
+        yield from _set_again(link, settings)
         if not link.up:
             yield [*set_link, "down"]
     if not parent.up and view.interfaces(parent):
@@ -712,7 +725,7 @@ def _undo(view: _View, link: Link | None, parent: Link, want: SubInterface) -> I
         yield ["-rmdir", ROOT]
 
 
-def _made_again(view: _View, link: Link) -> Iterator[list[str]]:
+def _made_again(view: _View, link: Link, settings: Settings) -> Iterator[list[str]]:
     """The commands that bring a link back as it is, with all that stands on it."""
     kind = ["macvlan", "mode", "bridge"] if link.vlan is None else ["vlan", "id", str(link.vlan)]
     parent = view.name_of(link.parent) or ""
@@ -720,13 +733,20 @@ def _made_again(view: _View, link: Link) -> Iterator[list[str]]:
     set_link = ["ip", "link", "set", "dev", link.name]
     yield [*set_link, "mtu", str(link.mtu)]
     yield [*set_link, "alias", link.alias]
+    yield from _set_again(link, settings)
     for address in view.addresses:
         if address.link == link.index:
             yield from _added_again(link, address)
     if link.up:
         yield [*set_link, "up"]
     for child in view.on(link):
-        yield from _made_again(view, child)
+        yield from _made_again(view, child, settings)
+
+
+def _set_again(link: Link, settings: Settings) -> Iterator[list[str]]:
+    for key, value in settings.get(link.name, {}).items():
+        if value is not None:
+            yield ["-sysctl", "-q", "-w", f"{_CONF.removeprefix('/proc/sys/')}/{link.name}/{key}={value}"]
 
 
 def _added_again(link: Link, address: Address) -> Iterator[list[str]]:

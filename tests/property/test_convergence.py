@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hosts.boot import UNITS
-from hosts.errors import HostError
+from hosts.errors import ConflictError, HostError, Unsupported, VerificationError
 from hosts.fake import FakeHost, Fault, Machine
-from hosts.links import read_sub_interface
+from hosts.links import ensure_sub_interface, read_sub_interface
 from tests.wishes import (
     OTHER,
     OWNER,
@@ -125,10 +125,11 @@ faults = st.builds(Fault, st.integers(1, 150), effect=st.booleans(), lost=st.boo
 
 
 @settings(max_examples=300, deadline=None)
-@given(surroundings(), wishes(), wishes(), faults, st.booleans())
+@given(surroundings(), wishes(), wishes(), faults, st.booleans(), st.sampled_from((0, 3600)))
 def test_after_a_fault_the_next_run_converges(
-    around: Surroundings, before: Wish, wish: Wish, fault: Fault, reboot: bool
+    around: Surroundings, before: Wish, wish: Wish, fault: Fault, reboot: bool, seconds: int
 ) -> None:
+    """Also if a while passes first, and the host undoes what was not confirmed."""
     if reboot:
         around = without_sleepers(around)
     machine = around.machine()
@@ -136,6 +137,7 @@ def test_after_a_fault_the_next_run_converges(
     broken = interrupted(started, up(wish), fault)
     if broken is None:
         return
+    broken.pass_time(seconds)
     assert foreign(machine) <= foreign(broken)
     fresh = machine
     if reboot:
@@ -145,6 +147,37 @@ def test_after_a_fault_the_next_run_converges(
     order = in_any_order if reboot else str.splitlines  # dockerd puts its rules before ours when it starts
     same(outcome(broken, up(wish)), outcome(fresh, up(wish)), order)
     same(outcome(broken, up(wish), down()), fresh)
+
+
+PEERS = ("172.16.10.9", "172.16.11.9", "172.16.12.200", "172.16.20.9")  # in a prefix that may be wished for
+
+
+@settings(max_examples=200, deadline=None)
+@given(surroundings(), wishes(), wishes(), st.sampled_from(PEERS), st.booleans())
+def test_what_cuts_us_off_is_refused_or_undone_and_leaves_nothing_persistent(
+    around: Surroundings, before: Wish, wish: Wish, peer: str, allowed: bool
+) -> None:
+    machine = replace(around, trunk_up=True).machine()
+    host = session(outcome(machine, up(before)))
+    with host.machine() as running:
+        running.peer = peer
+        if not running.answers():
+            return
+    for link in wish.links:
+        was = host.dump()
+        try:
+            asyncio.run(ensure_sub_interface(host, link, OWNER, may_touch_session=allowed))
+        except ConflictError:
+            assert not allowed
+            assert host.dump() == was
+        except VerificationError:
+            assert allowed
+            assert host.dump() == was
+        except Unsupported:
+            return  # it needs a link that could not be made
+        with host.machine() as running:
+            assert running.answers()
+            assert not running.timers
 
 
 @settings(deadline=None)

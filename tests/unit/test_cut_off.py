@@ -24,12 +24,21 @@ from hosts.links import (
 )
 from hosts.ownership import alias
 from model.fabric import SubInterface, plan
+from model.firewall import Firewall
+from model.topology import Gateway, Topology
 from tests.tutorial import OWNER, TUTORIAL
 
 PLAIN = SubInterface("eth2.10", "eth2", 10)
 GATEWAY = replace(PLAIN, addresses=(IPv4Interface("172.16.10.1/24"),))
-FIREWALL = plan(TUTORIAL, OWNER).hosts[0].firewall
-assert FIREWALL is not None
+
+
+def firewall_of(topology: Topology) -> Firewall:
+    firewall = plan(topology, OWNER).hosts[0].firewall
+    assert firewall is not None
+    return firewall
+
+
+FIREWALL = firewall_of(TUTORIAL)
 
 HINT = "set `may_touch_session: true` for router: it undoes the change by itself if that cuts us off"
 
@@ -288,12 +297,10 @@ def test_a_firewall_that_somebody_answers_by_letting_nobody_in(host: FakeHost) -
 
 def test_a_firewall_is_put_back_as_it_was(host: FakeHost) -> None:
     """What is to be replaced comes back rule by rule, and what others have in the tables is left alone."""
-    routed = plan(replace(TUTORIAL, gateway=replace(TUTORIAL.gateway, nat="routed", allow=())), OWNER)
+    other = firewall_of(replace(TUTORIAL, gateway=Gateway("router", ("mac_net10", "mac_net20"), "routed")))
     asyncio.run(host.run(["iptables", "-t", "filter", "-A", "FORWARD", "-i", "eth9", "-j", "DROP"]))
     asyncio.run(ensure_firewall(host, FIREWALL))
     before = host.dump()
-    other = routed.hosts[0].firewall
-    assert other is not None
     with host.machine() as machine:
         machine.shut_out_by = ":FORWARD"  # always
     with pytest.raises(VerificationError):

@@ -9,15 +9,17 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Awaitable, Callable
-from ipaddress import IPv4Interface
+from dataclasses import replace
+from ipaddress import IPv4Interface, ip_address
 
 import pytest
 
 from hosts import netlink
-from hosts.connection import RemoteHost
+from hosts.connection import RemoteHost, Target
 from hosts.errors import DeadlineExceeded, HostUnreachable
-from hosts.host import Link, NetlinkFailure
-from tests.local_host import NAMESPACE, host, on_host
+from hosts.host import Link, NetlinkFailure, Way
+from hosts.session import open_session
+from tests.local_host import NAMESPACE, command, host, on_host
 
 
 def in_namespace(work: Callable[[RemoteHost], Awaitable[None]]) -> None:
@@ -31,6 +33,32 @@ async def parent(remote: RemoteHost) -> int:
 
 async def named(remote: RemoteHost, name: str) -> Link:
     return next(link for link in await remote.links() if link.name == name)
+
+
+def test_what_carries_a_session_is_the_kernels_own_answer() -> None:
+    """The link with the address that was dialled, and the one that the answers leave by."""
+
+    async def work() -> None:
+        session, greeting = await open_session("here", [*NAMESPACE, *command()], deadline=20)
+
+        async def way(connection: str) -> Way | None:
+            target = Target("here", "localhost")
+            return await RemoteHost(session, replace(greeting, connection=connection), target=target).way()
+
+        remote = RemoteHost(session, greeting)
+        p0, p1 = await parent(remote), (await named(remote, "p1")).index
+        for link, address in ((p0, "10.9.0.1/16"), (p1, "10.9.8.1/24")):
+            await remote.add_address(link, IPv4Interface(address))
+            await remote.set_link(link, up=True)
+        near, far, nowhere = (ip_address(text) for text in ("10.9.0.9", "10.9.8.9", "10.8.0.9"))
+        assert await way(f"{near} 50022 10.9.0.1 22") == Way(near, frozenset({p0}))
+        assert await way(f"{far} 50022 10.9.0.1 22") == Way(far, frozenset({p0, p1}))
+        assert await way(f"{nowhere} 50022 10.9.0.1 22") == Way(nowhere, frozenset({p0}))
+        assert await way("") == Way(None)  # some other sshd
+        assert await remote.way() is None  # no ssh at all
+        await session.close()
+
+    asyncio.run(work())
 
 
 def test_a_link_from_cradle_to_grave() -> None:

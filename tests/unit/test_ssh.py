@@ -64,6 +64,22 @@ def test_any_login_shell_understands_it(shell: str) -> None:
     assert (done.stdout, done.stderr) == (b"at work", b"")
 
 
+def test_the_agent_learns_of_the_connection_before_sudo_forgets_it(tmp_path: Path) -> None:
+    for name, script in {"id": "echo 1000", "sudo": 'shift; exec env -i PATH="$PATH" "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    source = b"import os, sys; print(sys.argv[3:], os.environ.get('SSH_CONNECTION'))"
+    connection = "192.0.2.1 50022 192.0.2.2 22"
+    done = subprocess.run(
+        ["sh", "-c", ssh.command(Target("a", "b"))[-1]],
+        input=b"%08x" % len(source) + source,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SSH_CONNECTION": connection},
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.decode().strip() == f"['{connection}'] None", done.stderr
+
+
 # The errors, as OpenSSH 8.4 to 10.0 and sudo 1.9 print them
 
 
