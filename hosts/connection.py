@@ -17,7 +17,7 @@ import shlex
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from ipaddress import IPv4Interface, ip_address
+from ipaddress import IPv4Interface, IPv6Address, ip_address
 from typing import TypeVar
 
 from hosts import loop, netlink, ssh
@@ -78,8 +78,10 @@ class RemoteHost:
             target, source = ip_address(peer), ip_address(dialled)
         except ValueError:  # it is not OpenSSH's sshd
             return Way(None)
-        kernel = await self._kernel()
-        back = await kernel.route(target, source, DEADLINE)
+        if isinstance(target, IPv6Address) and target.scope_id:  # link-local: it says the link itself
+            back = next((link.index for link in await self.links() if link.name == target.scope_id), None)
+        else:
+            back = await (await self._kernel()).route(target, source, DEADLINE)
         here = [address.link for address in await self.addresses() if address.interface.ip == source]
         return Way(target, frozenset([*here, *([] if back is None else [back])]))
 

@@ -454,7 +454,7 @@ class Machine:
                 case ["link", "add", "link", parent, "name", name, "type", kind, *more]:
                     vlan = int(more[1]) if kind == "vlan" else None
                     kernel.add(name, kind, kernel.link(parent).index, vlan)
-                case ["link", "delete", name]:
+                case ["link", "delete", "dev", name]:
                     kernel.delete(kernel.link(name).index)
                 case ["link", "set", "dev", name, "up" | "down" as state]:
                     kernel.set(kernel.link(name).index, up=state == "up")

@@ -702,7 +702,7 @@ def _undo(
     A parent that we raised stays up, which is written down, unless that is what may have cut us off.
     """
     if link is None or not view.has_shape(link, want):
-        yield ["-ip", "link", "delete", want.name]
+        yield ["-ip", "link", "delete", "dev", want.name]
         if link is not None:
             yield from _made_again(view, link, settings)
     else:

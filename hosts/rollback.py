@@ -4,8 +4,8 @@
         ...  # make the change
     ...  # only now make it persistent
 
-Confirmed is over a new connection: that the old one still works says little, because firewalls and routes
-treat what is under way differently from what begins.
+It is confirmed over a new connection: that the old one still works says little, because firewalls and
+routes treat what is under way differently from what begins.
 
 A timer of systemd's is the clock, so that it runs on without us. Whoever removes the file with the commands
 first - the timer to run them, or we to confirm - has decided; so it can never be both. The file is below

@@ -351,7 +351,7 @@ def test_the_next_run_undoes_at_once_what_the_last_one_left(host: FakeHost) -> N
     """Whatever it is about to look at: the timer must not come in between."""
     ensure(host, PLAIN)
     before = host.dump()
-    asyncio.run(rollback.arm(host, "other", [["-ip", "link", "delete", "eth2.10"]], seconds=30))
+    asyncio.run(rollback.arm(host, "other", [["-ip", "link", "delete", "dev", "eth2.10"]], seconds=30))
     assert ensure(host, PLAIN)
     assert_nothing_left(host)
     assert host.dump() == before

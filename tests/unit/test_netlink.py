@@ -54,6 +54,8 @@ def test_what_carries_a_session_is_the_kernels_own_answer() -> None:
         assert await way(f"{near} 50022 10.9.0.1 22") == Way(near, frozenset({p0}))
         assert await way(f"{far} 50022 10.9.0.1 22") == Way(far, frozenset({p0, p1}))
         assert await way(f"{nowhere} 50022 10.9.0.1 22") == Way(nowhere, frozenset({p0}))
+        local = ip_address("fe80::9%p1")
+        assert await way(f"{local} 50022 fe80::1%p1 22") == Way(local, frozenset({p1}))
         assert await way("") == Way(None)  # some other sshd
         assert await remote.way() is None  # no ssh at all
         await session.close()
