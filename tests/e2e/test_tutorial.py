@@ -113,8 +113,11 @@ def test_every_pair_of_the_tutorial_pings(tutorial: Tutorial) -> None:
 
 
 def test_all_resources_of_a_host_share_one_session(tutorial: Tutorial) -> None:
-    """One for the program's look before anything is touched, one for all the resources."""
-    assert Counter(tutorial.sessions) == {"router": 2, "host1": 2, "host2": 2}
+    """One for the program's look before anything is touched, one for all the resources.
+
+    And on the gateway one to confirm each change that is risky: the firewall, and two links with addresses.
+    """
+    assert Counter(tutorial.sessions) == {"router": 2 + 3, "host1": 2, "host2": 2}
 
 
 def test_the_way_to_the_other_vlan_is_the_gateway(tutorial: Tutorial) -> None:
