@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -460,6 +460,9 @@ class Machine:
                     kernel.set(kernel.link(name).index, up=state == "up")
                 case ["link", "set", "dev", name, "mtu", mtu]:
                     kernel.set(kernel.link(name).index, mtu=int(mtu))
+                case ["link", "set", "dev", name, "address", mac]:
+                    link = kernel.link(name)
+                    kernel.links[link.index] = replace(link, mac=mac)
                 case ["link", "set", "dev", name, "alias", alias]:
                     kernel.set(kernel.link(name).index, alias=alias)
                 case ["address", "add", address, "dev", name, *protocol]:

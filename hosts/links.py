@@ -731,6 +731,8 @@ def _made_again(view: _View, link: Link, settings: Settings) -> Iterator[list[st
     parent = view.name_of(link.parent) or ""
     yield ["-ip", "link", "add", "link", parent, "name", link.name, "type", *kind]
     set_link = ["ip", "link", "set", "dev", link.name]
+    if link.vlan is None and link.mac:  # containers know their gateway by it
+        yield [*set_link, "address", link.mac]
     yield [*set_link, "mtu", str(link.mtu)]
     yield [*set_link, "alias", link.alias]
     yield from _set_again(link, settings)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+import shutil
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Interface
@@ -12,9 +14,11 @@ import pytest
 
 from hosts import rollback
 from hosts.change import Change
+from hosts.connection import RemoteHost
 from hosts.errors import ConflictError, HostError, HostUnreachable, VerificationError
 from hosts.fake import FakeHost, Fault, Machine
 from hosts.firewall import ensure_firewall, read_firewall, remove_firewall
+from hosts.host import DEADLINE, Completed, Way
 from hosts.leave import leave
 from hosts.links import (
     ensure_sub_interface,
@@ -23,9 +27,11 @@ from hosts.links import (
     remove_sub_interface,
 )
 from hosts.ownership import alias
+from hosts.session import open_session
 from model.fabric import SubInterface, plan
 from model.firewall import Firewall
 from model.topology import Gateway, Topology
+from tests.local_host import NAMESPACE, command
 from tests.tutorial import OWNER, TUTORIAL
 
 PLAIN = SubInterface("eth2.10", "eth2", 10)
@@ -355,3 +361,74 @@ def test_the_next_run_undoes_at_once_what_the_last_one_left(host: FakeHost) -> N
     assert ensure(host, PLAIN)
     assert_nothing_left(host)
     assert host.dump() == before
+
+
+# The commands themselves, on a real kernel
+
+
+class WithoutSystemd(RemoteHost):
+    """A network namespace: all is real, but systemd's part. No new connection ever comes about."""
+
+    armed: tuple[str, ...] = ()
+
+    async def way(self) -> Way | None:
+        return Way(None)
+
+    @asynccontextmanager
+    async def anew(self, *, patience: float) -> AsyncIterator[RemoteHost]:
+        if patience > 0:
+            raise HostUnreachable(self.name, f"nobody answers within {patience:g} s")
+        yield self
+
+    async def run(self, argv: Sequence[str], *, stdin: bytes = b"", deadline: float = DEADLINE) -> Completed:
+        if argv[0] == "systemd-run":
+            self.armed = tuple(argv[argv.index("python3") :])
+        elif argv[:2] == ["systemctl", "start"]:
+            return await super().run(self.armed)
+        if argv[0] not in ("systemd-run", "systemctl"):
+            return await super().run(argv, stdin=stdin, deadline=deadline)
+        return Completed(tuple(argv), 0, b"", b"")
+
+    async def shown(self) -> str:
+        script = "ip -d link show; ip -4 address show; cat /proc/sys/net/ipv4/conf/m0/rp_filter; find /etc"
+        printed = (await self.run(["sh", "-c", script])).stdout.decode()
+        return re.sub(r"^\d+: ", "", printed, flags=re.MULTILINE)  # a link made again has another index
+
+
+ON_P0 = SubInterface("m0", "p0", None, 1400, GATEWAY.addresses, (("rp_filter", "2"),))
+OTHER = (IPv4Interface("10.99.0.1/24"),)
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="no ip on this machine")
+@pytest.mark.parametrize(
+    ("there", "want"),
+    [
+        (None, ON_P0),
+        (ON_P0, replace(ON_P0, addresses=(*GATEWAY.addresses, *OTHER))),
+        (ON_P0, replace(ON_P0, addresses=OTHER, mtu=1300, settings=(("rp_filter", "1"),))),
+        (ON_P0, replace(ON_P0, parent="p1")),
+    ],
+    ids=["new", "one more address", "other attributes", "another parent"],
+)
+def test_a_real_kernel_is_led_back(there: SubInterface | None, want: SubInterface) -> None:
+    async def work() -> None:
+        session, greeting = await open_session("here", [*NAMESPACE, *command()], deadline=20)
+        plain, host = RemoteHost(session, greeting), WithoutSystemd(session, greeting)
+        script = """
+            mount -t tmpfs none /run && mkdir -p /run/etc /run/systemd/system && mount --bind /run/etc /etc
+            ip link add p0 type veth peer name p1 && ip link set p0 up && ip link set p1 up"""
+        done = await plain.run(["sh", "-c", script])
+        assert done.status == 0, done.stderr
+        if there is not None:
+            await ensure_sub_interface(plain, there, OWNER)
+        before = await host.shown()
+        with pytest.raises(VerificationError, match="it was undone at once"):
+            await ensure_sub_interface(host, want, OWNER)
+        assert await host.shown() == before
+        if there is not None:
+            with pytest.raises(VerificationError, match="it was undone at once"):
+                await remove_sub_interface(host, "m0", OWNER)
+            assert await host.shown() == before
+        await session.close()
+
+    asyncio.run(work())
