@@ -15,7 +15,7 @@ from model.fabric import HostPlan
 from model.homing import container_sysctls
 from model.secret import Secret
 from model.topology import Container
-from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, make_way
+from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, StuckRun, make_way
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -30,6 +30,7 @@ class DockerHost(pulumi.ComponentResource):
         plan: HostPlan,
         at: HostRef,
         boot: BootUnit,
+        stuck: StuckRun,
         adoptions: Sequence[Adoption] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -45,7 +46,8 @@ class DockerHost(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.boot = boot
-        self._making_way = make_way(at)
+        self.stuck = stuck
+        self._hooks = pulumi.ResourceHookBinding(before_create=[make_way(at)], on_error=[stuck.hook])
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in adoptions}
         self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(plan, at, opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]))
@@ -76,7 +78,7 @@ class DockerHost(pulumi.ComponentResource):
         if adopted := self.adopted("container", container.name):
             opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
             return docker.Container.get(container.name, adopted, opts=opts)
-        return docker.Container(
+        made = docker.Container(
             container.name,
             name=container.name,
             image=self.images[container.image].image_id,
@@ -104,6 +106,8 @@ class DockerHost(pulumi.ComponentResource):
                 self.options(),
             ),
         )
+        self.stuck.watch(made)
+        return made
 
     def watch(self, containers: Mapping[str, docker.Container]) -> Attachments:
         """See to it that the host's containers, those of ours among these by name, are on their networks."""
@@ -137,7 +141,7 @@ class DockerHost(pulumi.ComponentResource):
             provider=self.provider,
             delete_before_replace=True,  # old and new cannot share name, addresses and parent
             deleted_with=self.boot,
-            hooks=self._making_way,
+            hooks=self._hooks,
         )
 
 

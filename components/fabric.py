@@ -17,7 +17,7 @@ from components.verification import Verification
 from hosts.survey import Adoption
 from model.fabric import Fabric, HostPlan
 from model.topology import Topology
-from resources import BootUnit, HostRef, HostResource
+from resources import BootUnit, HostRef, HostResource, StuckRun
 
 
 class VlanFabric(pulumi.ComponentResource):
@@ -44,6 +44,7 @@ class VlanFabric(pulumi.ComponentResource):
         trunks: dict[str, VlanTrunk] = {}
         daemons: dict[str, DockerHost] = {}
         ours: list[HostResource] = []
+        stuck = StuckRun()
         for plan in fabric.hosts:
             if not _concerned(plan):
                 continue
@@ -72,7 +73,7 @@ class VlanFabric(pulumi.ComponentResource):
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             ours += trunks[name].links.values()
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, taken_over, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, stuck, taken_over, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)

@@ -44,7 +44,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
         options = {"parent": wanted.parent}
         if wanted.mtu is not None:
             options["com.docker.network.driver.mtu"] = str(wanted.mtu)
-        return docker.Network(
+        made = docker.Network(
             f"{wanted.name}-{host.host}",
             name=host.holdings.name_of(wanted.name),
             driver="macvlan",
@@ -73,6 +73,8 @@ class MacvlanNetwork(pulumi.ComponentResource):
                 ),
             ),
         )
+        host.stuck.watch(made)
+        return made
 
 
 def _incarnation(parent: SubInterface) -> pulumi.Output[str]:

@@ -8,6 +8,7 @@ from resources.holdings import Holdings
 from resources.host_ref import HostRef
 from resources.leftovers import make_way
 from resources.provider import HostResource
+from resources.stuck import StuckRun
 from resources.sub_interface import SubInterface
 from resources.sysctls import Sysctls
 
@@ -19,6 +20,7 @@ __all__ = [
     "Holdings",
     "HostRef",
     "HostResource",
+    "StuckRun",
     "SubInterface",
     "Sysctls",
     "make_way",

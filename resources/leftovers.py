@@ -20,7 +20,7 @@ from resources.session import session
 CONTAINER = "docker:index/container:Container"
 
 
-def make_way(at: HostRef) -> pulumi.ResourceHookBinding:
+def make_way(at: HostRef) -> pulumi.ResourceHook:
     """To be done before a docker network or container of that host is created.
 
     Creating fails with a ConflictError if an object of somebody else's is in the way.
@@ -39,5 +39,4 @@ def make_way(at: HostRef) -> pulumi.ResourceHookBinding:
         if done:
             pulumi.log.warn(f"{at.host}: {done}, left by an earlier run")
 
-    hook = pulumi.ResourceHook(f"{at.host}-leftovers", remove_leftover)
-    return pulumi.ResourceHookBinding(before_create=[hook])
+    return pulumi.ResourceHook(f"{at.host}-leftovers", remove_leftover)

@@ -55,8 +55,9 @@ class StuckRun:
         """End the program when no answer has come for long enough and some are still missing."""
         with self._changed:
             while self._waiting:
-                seen = self._answers
-                if not self._changed.wait_for(lambda seen=seen: self._answers != seen, self._quiet):
+                answers = self._answers
+                self._changed.wait(self._quiet)
+                if self._answers == answers:
                     break
             else:
                 return

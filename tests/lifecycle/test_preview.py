@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hosts.fake import FakeHost
+from hosts.fake_docker import Docker
 from resources.session import FAKE_HOSTS
 from tests.project import Project
 
@@ -95,7 +96,7 @@ def test_a_preview_that_would_break_an_expectation_fails_and_says_why(
 def test_a_preview_shows_no_secret(project: Project, tmp_path: Path) -> None:
     for name in ("router", "host1"):
         with FakeHost(name, path=tmp_path / f"{name}.json").machine() as machine:
-            machine.docker_networks = []
+            machine.docker = Docker()
     running = copy.deepcopy(TOPOLOGY)
     running["containers"] = {"pg": {"host": "host1", "network": "db", "image": "postgres"}}
     project.write(running)
