@@ -16,10 +16,11 @@ section addresses
 ip -o address show | sed -E 's/^[0-9]+: //; s/(valid_lft|preferred_lft) [0-9a-z]+//g' | sort
 section routes
 ip route show table all | sort
-section iptables
-iptables-save | without_counters
+section iptables # and of Docker's own jump, which it makes twice if it makes two networks at once (26.1.5), the first
+once() { awk '!(/^-A FORWARD -j DOCKER-USER$/ && seen++)'; }
+iptables-save | without_counters | once
 section ip6tables
-ip6tables-save | without_counters
+ip6tables-save | without_counters | once
 section sysctls # without counters, caches and random numbers
 sysctl -a 2>/dev/null | grep '^net\.' |
     grep -vE 'random|nf_conntrack_(count|max)|fastopen_key|stable_secret' | sort
