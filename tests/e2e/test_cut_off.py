@@ -34,10 +34,10 @@ SSH = "-p tcp --dport 22"
 NEW = "-m conntrack --ctstate NEW"
 
 
-def topology(ssh_config: Path) -> dict[str, Any]:
+def topology(ssh_config: Path, trunk: str = "eth2") -> dict[str, Any]:
     return {
         "ssh_config": str(ssh_config),
-        "hosts": {"router": {"trunk": "eth2"}},
+        "hosts": {"router": {"trunk": trunk}},
         "networks": {
             "mac_net10": {"vlan": 10, "subnet": "172.16.10.0/24"},
             "mac_net20": {"vlan": 20, "subnet": "172.16.20.0/24"},
@@ -46,7 +46,7 @@ def topology(ssh_config: Path) -> dict[str, Any]:
     }
 
 
-Start = Callable[[Path], Project]
+Start = Callable[..., Project]
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def start(lab: Lab, engine_environment: dict[str, str], tmp_path: Path) -> Itera
     bare = dump(lab, "router")
     projects: list[Project] = []
 
-    def up(ssh_config: Path) -> Project:
+    def up(ssh_config: Path, trunk: str = "eth2") -> Project:
         project = Project(tmp_path / "project", engine_environment)
-        project.write(topology(ssh_config))
+        project.write(topology(ssh_config, trunk))
         project.up().check()
         projects.append(project)
         return project
@@ -141,4 +141,13 @@ def test_a_firewall_that_leads_to_ssh_being_dropped(lab: Lab, start: Start, rule
     finally:
         lab.ssh("router", "rm", hook, check=True)
     project.up().check()  # and once nobody minds, the same goes through
+    project.assert_clean()
+
+
+def test_a_trunk_that_also_carries_ssh_is_left_alone(lab: Lab, start: Start) -> None:
+    """A host with one interface: tagged frames for us, untagged ones for whoever is there."""
+    shown = lab.ssh("router", "ip", "-d", "address", "show", "dev", "eth1", check=True).stdout
+    project = start(lab.ssh_config, trunk="eth1")
+    assert "172.16.20.1/24" in lab.ssh("router", "ip", "address", "show", "dev", "eth1.20").stdout
+    assert lab.ssh("router", "ip", "-d", "address", "show", "dev", "eth1").stdout == shown
     project.assert_clean()
