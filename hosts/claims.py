@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 import yaml
 
 from hosts import ifupdown, networkd
+from hosts.errors import ConflictError
 from hosts.host import Host
 
 _NETWORK_MANAGER = ("/etc/NetworkManager/system-connections", "/run/NetworkManager/system-connections")
@@ -54,69 +55,84 @@ async def read_configuration(host: Host) -> Configuration:
     """All of it."""
     there = await host.entries("/etc")  # few hosts have all of them
     interfaces, netplan, network_manager, etc, run = await asyncio.gather(
-        _interfaces(host) if "network" in there else _nothing(),
-        _listed(host, "/etc/netplan") if "netplan" in there else _nothing(),
-        _connections(host) if "NetworkManager" in there else _nothing(),
+        _interfaces(host, there),
+        _listed(host, *(["/etc/netplan"] if "netplan" in there else [])),
+        _listed(host, *(_NETWORK_MANAGER if "NetworkManager" in there else [])),
         host.entries(networkd.FOLDER),
         host.entries(networkd.RUN_FOLDER),
     )
     drop_ins = [f"{networkd.FOLDER}/{name}" for name in etc if name.endswith(networkd.DROP_INS)]
     inside = await asyncio.gather(*(host.entries(folder) for folder in drop_ins))
     paths = [*_paths(networkd.FOLDER, etc), *_paths(networkd.RUN_FOLDER, run)]
-    main, included, folders = interfaces or (None, [], {})
     claims = await asyncio.gather(
-        _in_files(host, ifupdown.NAME, included, "", ifupdown.stanzas),
-        _in_files(host, "netplan", netplan or [], ".yaml", _netplan_links),
+        _in_files(host, ifupdown.NAME, interfaces.paths, "", ifupdown.stanzas),
+        _in_files(host, "netplan", netplan, ".yaml", _netplan_links),
         _in_files(host, networkd.NAME, paths, ".netdev", networkd.netdevs),
-        _in_files(host, "NetworkManager", network_manager or [], ".nmconnection", _connection_names),
+        _in_files(host, "NetworkManager", network_manager, ".nmconnection", _connection_names),
     )
     return Configuration(
         tuple(claim for found in claims for claim in found),
-        main,
-        {**folders, networkd.FOLDER: etc, **dict(zip(drop_ins, inside, strict=True))},
+        interfaces.main,
+        {**interfaces.folders, networkd.FOLDER: etc, **dict(zip(drop_ins, inside, strict=True))},
     )
 
 
-async def _nothing() -> None:
-    return None
-
-
-async def _listed(host: Host, folder: str) -> list[str]:
-    return _paths(folder, await host.entries(folder))
+async def _listed(host: Host, *folders: str) -> list[str]:
+    """The files in some folders."""
+    names = await asyncio.gather(*(host.entries(folder) for folder in folders))
+    return [path for folder, inside in zip(folders, names, strict=True) for path in _paths(folder, inside)]
 
 
 def _paths(folder: str, names: tuple[str, ...]) -> list[str]:
     return [f"{folder}/{name}" for name in names]
 
 
-async def _connections(host: Host) -> list[str]:
-    listed = await asyncio.gather(*(_listed(host, folder) for folder in _NETWORK_MANAGER))
-    return [path for paths in listed for path in paths]
+@dataclass(frozen=True)
+class _Interfaces:
+    main: str | None = None
+    paths: tuple[str, ...] = ()  # all that ifupdown reads
+    folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-async def _interfaces(host: Host) -> tuple[str, list[str], dict[str, tuple[str, ...]]] | None:
-    """ifupdown's first file, all that it reads with that, and what is in their folders."""
-    main = await host.read(ifupdown.INTERFACES)
-    if main is None:
-        return None
-    text, paths, folders = _text(main), [ifupdown.INTERFACES], {}
-    for pattern in ifupdown.included(text):
-        folder = str(PurePosixPath(pattern).parent)
-        folders[folder] = await host.entries(folder)
-        paths += [path for path in _paths(folder, folders[folder]) if ifupdown.includes(pattern, path)]
-    return text, list(dict.fromkeys(paths)), folders
+async def _interfaces(host: Host, there: tuple[str, ...]) -> _Interfaces:
+    """What ifupdown reads. What is where we write is listed even if it does not read that any more."""
+    if "network" not in there:
+        return _Interfaces()
+    content = await host.read(ifupdown.INTERFACES)
+    text = _text(content)
+    patterns = tuple(ifupdown.included(text))
+    wanted = dict.fromkeys((ifupdown.FOLDER, *map(ifupdown.folder_of, patterns)))
+    listed = await asyncio.gather(*(host.entries(folder) for folder in wanted))
+    folders = dict(zip(wanted, listed, strict=True))
+    included = (
+        path
+        for folder, names in folders.items()
+        for path in _paths(folder, names)
+        if any(ifupdown.includes(pattern, path) for pattern in patterns)
+    )
+    if content is None:
+        return _Interfaces(folders=folders)
+    return _Interfaces(text, (ifupdown.INTERFACES, *included), folders)
 
 
-async def _in_files(host: Host, manager: str, paths: list[str], ending: str, links: Links) -> list[Claim]:
+async def _in_files(host: Host, manager: str, paths: Sequence[str], ending: str, links: Links) -> list[Claim]:
     others = [
         path for path in paths if path.endswith(ending) and not PurePosixPath(path).name.startswith(_PREFIXES)
     ]
-    contents = await asyncio.gather(*(host.read(path) for path in others))
+    contents = await asyncio.gather(*(read_regular(host, path) for path in others))
     return [
         Claim(manager, link, path, line)
         for path, content in zip(others, contents, strict=True)
         for line, link in links(_text(content))
     ]
+
+
+async def read_regular(host: Host, path: str) -> bytes | None:
+    """A file's content; None if there is none, or something else of that name."""
+    try:
+        return await host.read(path)
+    except ConflictError:
+        return None
 
 
 def _text(content: bytes | None) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from hosts import ifupdown
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, PROGRAM_FILE, PROGRAM_TEXT, UNIT_FOLDER, Unit
-from hosts.errors import DeadlineExceeded, HostError, HostUnreachable, Unsupported
+from hosts.errors import ConflictError, DeadlineExceeded, HostError, HostUnreachable, Unsupported
 from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
 from hosts.fake_managers import start_ifupdown, start_networkd
@@ -296,6 +296,8 @@ class Machine:
             return f"1: FLOCK  ADVISORY  WRITE {self.xtables_lock[0]} 00:19:{_XTABLES_INODE} 0 EOF\n".encode()
         if self.xtables_lock and path == f"/proc/{self.xtables_lock[0]}/comm":
             return f"{self.xtables_lock[1]}\n".encode()
+        if self.symlinks.get(path) == "/dev/null" or path in self.folders:
+            raise IsADirectoryError(errno.EISDIR, "Not a regular file", path)
         if path in self.symlinks:
             return self.read(self.symlinks[path])
         return self.files[path][0] if path in self.files else None
@@ -665,6 +667,8 @@ class FakeHost(Host):
                 raise self._silent(what)
             try:
                 yield machine
+            except IsADirectoryError as error:
+                raise ConflictError(self._name, f"{what}: {error}", "remove it, then run again") from None
             except OSError as error:
                 raise HostError(self._name, f"{what}: {error}") from None
             answers = machine.answers()

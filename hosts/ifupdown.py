@@ -7,6 +7,7 @@ of the package vlan.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -75,17 +76,26 @@ def stanzas(text: str) -> Iterator[tuple[int, str]]:
 
 
 def included(text: str) -> Iterator[str]:
-    """The patterns of the files that are read, too; what is relative is so to /etc/network."""
+    """What is read, too: patterns of files, and folders with a slash at their end."""
     for _, words in _lines(text):
         if words[0] in ("source", "source-directory"):
-            for pattern in words[1:]:
-                path = str(PurePosixPath("/etc/network") / pattern)
-                yield path if words[0] == "source" else f"{path}/[a-zA-Z0-9_-]*"
+            for word in words[1:]:  # what is relative is so to the file
+                path = str(PurePosixPath("/etc/network") / word)
+                yield path if words[0] == "source" else f"{path}/"
+
+
+def folder_of(pattern: str) -> str:
+    """Where the files are that such a pattern covers."""
+    return pattern.rpartition("/")[0]
 
 
 def includes(pattern: str, path: str) -> bool:
     """Whether such a pattern covers a file."""
-    return fnmatchcase(path, pattern)
+    if pattern.endswith("/"):
+        return folder_of(path) == folder_of(pattern) and bool(
+            re.fullmatch("[a-zA-Z0-9_-]+", path.rpartition("/")[2])
+        )
+    return fnmatchcase(path, pattern) and folder_of(path) == folder_of(pattern)
 
 
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:

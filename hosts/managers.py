@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from hosts import ifupdown, networkd
-from hosts.claims import Claim, Configuration, read_configuration
+from hosts.claims import Claim, Configuration, read_configuration, read_regular
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.host import Host, Link
 from hosts.ownership import heading
@@ -145,17 +145,17 @@ async def remove_files(
 async def names_in_files(host: Host, owner: str) -> tuple[str, ...]:
     """The links that some file of the owner's in a manager's configuration is for."""
     configuration = await read_configuration(host)
-    names = set()
-    for folder, entries in configuration.folders.items():
-        for entry in entries:
-            if entry.startswith((ifupdown.PREFIX, networkd.PREFIX, networkd.DROP_IN_PREFIX)):
-                first = (
-                    (await host.read(f"{folder}/{entry}") or b"").decode(errors="replace").partition("\n")[0]
-                )
-                name = first.removeprefix("# ").partition(" ")[0]
-                if first == heading(name, owner):
-                    names.add(name)
-    return tuple(sorted(names))
+    prefixes = ifupdown.PREFIX, networkd.PREFIX, networkd.DROP_IN_PREFIX
+    paths = [
+        f"{folder}/{name}"
+        for folder, names in configuration.folders.items()
+        for name in names
+        if name.startswith(prefixes)
+    ]
+    contents = await asyncio.gather(*(read_regular(host, path) for path in paths))
+    lines = [(content or b"").decode(errors="replace").partition("\n")[0] for content in contents]
+    names = {line: line.removeprefix("# ").partition(" ")[0] for line in lines}
+    return tuple(sorted({name for line, name in names.items() if line == heading(name, owner)}))
 
 
 async def _files_of(host: Host, name: str, owner: str, configuration: Configuration) -> dict[str, bytes]:
@@ -183,10 +183,11 @@ async def _without_ifupdown(host: Host, name: str, configuration: Configuration)
     patterns = ifupdown.included(configuration.interfaces)
     if not any(ifupdown.includes(pattern, ifupdown.file_of(name)) for pattern in patterns):
         return f"{ifupdown.INTERFACES} does not include {ifupdown.FOLDER}"
-    wanted, instead = await asyncio.gather(
-        host.entries(f"{_UNITS}/multi-user.target.wants"), host.read(f"{_UNITS}/{ifupdown.UNIT}")
+    wanted, units = await asyncio.gather(
+        host.entries(f"{_UNITS}/multi-user.target.wants"), host.entries(_UNITS)
     )
-    if ifupdown.UNIT not in wanted or instead == b"":  # masked: a link to /dev/null
+    masked = ifupdown.UNIT in units and not await read_regular(host, f"{_UNITS}/{ifupdown.UNIT}")
+    if ifupdown.UNIT not in wanted or masked:  # by a link to /dev/null
         return f"{ifupdown.UNIT} is not enabled"
     return None
 

@@ -179,6 +179,15 @@ def test_what_only_the_managers_files_know_is_removed_too(manager: str) -> None:
     assert host.dump() == bare
 
 
+def test_a_stanza_that_ifupdown_does_not_read_any_more_is_removed_too() -> None:
+    host = managed(ifupdown.NAME)
+    run(ensure_boot_unit(host, OWNER))
+    ensure(host)
+    write(host, ifupdown.INTERFACES, "auto lo\niface lo inet loopback\n")
+    run(leave(host, OWNER))
+    assert run(host.entries(ifupdown.FOLDER)) == ()
+
+
 def test_another_trunk_file_moves_the_drop_in() -> None:
     host = managed(networkd.NAME)
     run(ensure_boot_unit(host, OWNER))
@@ -212,7 +221,7 @@ def test_another_trunk_file_moves_the_drop_in() -> None:
             "networking.service is not enabled",
         ),
         (
-            lambda m: m.write("/etc/systemd/system/networking.service", b""),  # as a masked one reads
+            lambda m: m.symlinks.update({"/etc/systemd/system/networking.service": "/dev/null"}),
             "networking.service is not enabled",
         ),
     ],
@@ -236,6 +245,26 @@ def test_a_directory_that_is_included_will_do() -> None:
     write(host, ifupdown.INTERFACES, "source-directory interfaces.d\n")
     ensure(host, persistence="ifupdown")
     assert differences(host, "ifupdown") == ()
+
+
+def test_a_unit_that_somebody_wrote_anew_is_a_unit() -> None:
+    host = managed(ifupdown.NAME)
+    write(host, "/etc/systemd/system/networking.service", "[Service]\nExecStart=/sbin/ifup -a\n")
+    ensure(host, persistence="ifupdown")
+
+
+def test_a_folder_among_the_files_is_passed_over() -> None:
+    host = managed(ifupdown.NAME)
+    write(host, "/etc/network/interfaces.d/old/vlans", "iface eth2.10 inet manual\n")
+    ensure(host, persistence="ifupdown")
+
+
+def test_what_ifupdown_does_not_read_claims_nothing() -> None:
+    host = managed(None)
+    write(host, ifupdown.INTERFACES, "source-directory /etc/network/interfaces.d\nsource other/*.cfg\n")
+    for path in ("interfaces.d/vlans.bak", "other/vlans"):
+        write(host, f"/etc/network/{path}", "auto eth2.10\niface eth2.10 inet manual\n")
+    ensure(host)
 
 
 def test_networkd_that_does_not_manage_the_trunk() -> None:
