@@ -1,6 +1,6 @@
 # Everything a person does with a checkout. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help up down test check unit lifecycle e2e truth bench engine lab clean
+.PHONY: help up down test check unit lifecycle e2e truth faults bench engine lab clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -39,6 +39,9 @@ e2e: .venv/.dev engine lab-image  ## the real engine on real hosts
 
 truth: .venv/.dev engine lab-image  ## N random topologies (25) from seed SEED (1) on: predictions against the wire
 	@.venv/bin/python -m tests.e2e.truth --count $(or $(N),25) --seed $(or $(SEED),1)
+
+faults: .venv/.dev engine lab-image  ## everything that can go wrong goes wrong; docs/reliability.md tells
+	@.venv/bin/python -m tests.faults --seed $(or $(SEED),1) --document docs/reliability.md
 
 engine:  ## build the Pulumi engine if there is none
 	@$(PYTHON) -m engine build

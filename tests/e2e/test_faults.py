@@ -1,0 +1,33 @@
+"""One try of every kind of fault. `make faults` does the whole matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab import Lab
+from tests.faults.attempt import Attempt, schedule, try_out
+from tests.faults.matrix import FAULTS
+from tests.faults.stage import Stage
+
+pytestmark = pytest.mark.e2e
+
+SEED = 7
+ATTEMPTS = list(schedule(FAULTS, SEED, lambda _: 1))
+
+
+@pytest.fixture(scope="module")
+def stage(
+    lab: Lab, engine_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    stage = Stage(lab, tmp_path_factory.mktemp("faults"), engine_environment)
+    stage.renew()
+    yield stage
+    stage.end()
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=[attempt.fault.name for attempt in ATTEMPTS])
+def test_it_is_whole_again_after(stage: Stage, attempt: Attempt) -> None:
+    outcome = try_out(stage, attempt)
+    assert outcome.holds, f"seed {SEED}\n{outcome}"
