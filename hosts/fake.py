@@ -28,7 +28,7 @@ from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, PROGRAM_FILE, PROGRAM_TEXT, 
 from hosts.errors import ConflictError, DeadlineExceeded, HostError, HostUnreachable, Unsupported
 from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
-from hosts.fake_managers import start_ifupdown, start_networkd
+from hosts.fake_managers import forget_networks, start_ifupdown, start_networkd
 from hosts.fake_tables import Refused, Tables
 from hosts.host import DEADLINE, Address, Completed, Host, Link, NetlinkFailure, Way
 from hosts.links import at_boot_in, from_boot_content
@@ -377,6 +377,10 @@ class Machine:
                 return self._iptables_restore(f"*{table}\n{line}\nCOMMIT\n", 0)
             case ("systemctl", *arguments):
                 return self._systemctl(arguments)
+            case ("networkctl", "reload"):
+                for path, state in forget_networks(self.files).items():
+                    self.write(path, state)
+                return 0, "", ""
             case ("stat", "-c", "%i", "/run/xtables.lock"):
                 return 0, f"{_XTABLES_INODE}\n", ""
             case ("modprobe", "--dry-run", "--quiet", module):

@@ -158,6 +158,17 @@ def start_networkd(kernel: Kernel, files: Files) -> dict[str, bytes]:
     return {networkd.state_file(index): _state(configured.get(index)) for index in kernel.links}
 
 
+def forget_networks(files: Files) -> dict[str, bytes]:
+    """The state files of links whose .network file is gone, as they are after `networkctl reload`."""
+    return {
+        path: _state(None)
+        for path, (content, _) in files.items()
+        if path.startswith(networkd.STATES)
+        and (network := networkd.managing_file(content))
+        and network not in files
+    }
+
+
 def _state(path: str | None) -> bytes:
     said = f"ADMIN_STATE=configured\nNETWORK_FILE={path}\n" if path else "ADMIN_STATE=unmanaged\n"
     return f"# This is private data. Do not parse.\n{said}".encode()

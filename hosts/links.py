@@ -38,6 +38,7 @@ from hosts.managers import (
     names_in_files,
     read_managers,
     remove_files,
+    withdraw_files,
     write_files,
 )
 from hosts.ownership import (
@@ -218,20 +219,23 @@ async def remove_sub_interface(
         view = await _look(host, name, owner)
         link = view.named(name)
         done = []
-        if link is not None and view.is_ours(link):
-            _refuse_to_orphan(host, view, link, owner)
+        ours = link if link is not None and view.is_ours(link) else None
+        if ours is not None:
+            _refuse_to_orphan(host, view, ours, owner)
             way = await host.way()
-            carries = link.index in _carrying(view.links, way)
+            carries = ours.index in _carrying(view.links, way)
             if carries and not may_touch_session:
-                raise _carries_the_session(host, link, way)
-            risky = carries or any(view.interfaces(each) for each in view.tower(link))
-            undo = list(_made_again(view, link, {name: view.settings})) if risky else []
+                raise _carries_the_session(host, ours, way)
+        # Should its removal be undone, our own boot file is there still and makes it at boot.
+        done += await withdraw_files(host, view.managers, name, ours)
+        if ours is not None:
+            risky = carries or any(view.interfaces(each) for each in view.tower(ours))
+            undo = list(_made_again(view, ours, {name: view.settings})) if risky else []
             async with _guarded(host, way, name, owner, undo):
-                await _delete(host, link)
-            foreign = view.facts(link).foreign_addresses
+                await _delete(host, ours)
+            foreign = view.facts(ours).foreign_addresses
             with_them = f" and with it {', '.join(map(str, foreign))}, added by others" if foreign else ""
             done.append(f"deleted {name}{with_them}")
-        done += await remove_files(host, view.managers)
         if await remove_object(host, owner, _object(name)):
             done.append(f"removed its boot file in {folder(owner)}")
         await host.remove(_note(name, owner))

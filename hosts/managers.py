@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from hosts import ifupdown, networkd
 from hosts.claims import Claim, Configuration, read_configuration, read_regular
-from hosts.errors import ConflictError, HostError, Unsupported
+from hosts.errors import ConflictError, HostError, Unsupported, VerificationError
 from hosts.host import Host, Link
 from hosts.ownership import heading
 from model.fabric import SubInterface
@@ -140,6 +140,32 @@ async def remove_files(
     if managers.empty_folder:
         await host.remove(managers.empty_folder)
     return done
+
+
+async def withdraw_files(host: Host, managers: Managers, name: str, link: Link | None) -> list[str]:
+    """Remove all that managers are told by us of a link, which is about to go if it is there.
+
+    systemd-networkd must forget a .network file that it has read, or it makes the shim anew as soon as there
+    is a link of that name again. It is told so while the link's other files are there: as long as what it is
+    told of the trunk interface has not changed, it does not touch that. With the next link that goes it does,
+    and drops addresses that somebody has added by hand, as at every other reload.
+    Raises VerificationError if it cannot be told.
+    """
+    done: list[str] = []
+    path = networkd.network_file(name)
+    if link and networkd.managing_file(await host.read(networkd.state_file(link.index))) == path:
+        if await host.remove(path):
+            done.append(f"removed {path}")
+        reloaded = await host.run(["networkctl", "reload"])
+        if reloaded.status:
+            said = reloaded.stderr.decode(errors="replace").strip()
+            raise VerificationError(
+                host.name,
+                f"`networkctl reload` failed: {said}",
+                f"systemd-networkd would go on managing {name}: look at it on the host, then run again",
+            )
+    others = {file: content for file, content in managers.files.items() if not done or file != path}
+    return done + await remove_files(host, replace(managers, files=others))
 
 
 async def names_in_files(host: Host, owner: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """systemd-networkd: a .netdev and a .network file per link, and a drop-in to the parent's .network file.
 
 It reads them at boot. It is not told of them before: a reload makes it set up the trunk interface anew,
-and what is running is right already. It knows neither aliases nor every parameter of a link, so `replay.sh`
-adds what is missing once it is done.
+which removes what others have added to that by hand; and what is running is right already. It knows neither
+aliases nor every parameter of a link, so `replay.sh` adds what is missing once it is done.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from model.fabric import SubInterface
 NAME = "systemd-networkd"
 FOLDER = "/etc/systemd/network"
 RUN_FOLDER = "/run/systemd/network"  # what programs write
+STATES = "/run/systemd/netif/links/"
 DROP_INS = ".network.d"  # how the name of a folder of drop-ins to a .network file ends
 # Of several .network files that match a link the first one counts, and one that matches the trunk by its MAC
 # address matches every VLAN on it (systemd.network(5)): so ours come before other people's.
@@ -84,7 +85,7 @@ def files(want: SubInterface, owner: str, parent_file: str) -> dict[str, bytes]:
 
 def state_file(index: int) -> str:
     """Where it says what it does with the link of that index."""
-    return f"/run/systemd/netif/links/{index}"
+    return f"{STATES}{index}"
 
 
 def managing_file(state: bytes | None) -> str | None:

@@ -16,7 +16,12 @@ from hosts.change import Change
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.fake import FakeHost, Machine
 from hosts.leave import leave
-from hosts.links import ensure_sub_interface, foresee_sub_interfaces, read_sub_interface
+from hosts.links import (
+    ensure_sub_interface,
+    foresee_sub_interfaces,
+    read_sub_interface,
+    remove_sub_interface,
+)
 from hosts.ownership import folder
 from model.fabric import SubInterface
 from model.topology import Persistence
@@ -177,6 +182,24 @@ def test_what_only_the_managers_files_know_is_removed_too(manager: str) -> None:
         machine.remove(RECORD)
     run(leave(host, OWNER))
     assert host.dump() == bare
+
+
+def test_networkd_forgets_a_link_that_goes_before_it_is_told_otherwise_of_the_trunk() -> None:
+    host = managed(networkd.NAME)
+    run(ensure_boot_unit(host, OWNER))
+    for want in (GATEWAY, PARENT, SHIM):
+        ensure(host, want)
+    with host.machine() as machine:
+        machine.reboot()
+        index = machine.kernel.link("eth2.10").index
+    host.reconnect()
+    host.log.clear()
+    run(remove_sub_interface(host, "eth2.10", OWNER))
+    at = {step: number for number, step in enumerate(host.log)}
+    path = f"{networkd.FOLDER}/05-macvlan-fabric-eth2.10"
+    drop_in = f"{networkd.FOLDER}/20-trunk.network.d/macvlan-fabric-eth2.10.conf"
+    assert at[f"remove {path}.network"] < at["run networkctl reload"] < at[f"remove {drop_in}"]
+    assert at["run networkctl reload"] < at[f"remove {path}.netdev"] < at[f"delete_link {index}"]
 
 
 def test_a_stanza_that_ifupdown_does_not_read_any_more_is_removed_too() -> None:
