@@ -54,12 +54,9 @@ class StuckRun:
     def _end_when_quiet(self) -> None:
         """End the program when no answer has come for long enough and some are still missing."""
         with self._changed:
-            while self._waiting:
-                answers = self._answers
-                self._changed.wait(self._quiet)
-                if self._answers == answers:
-                    break
-            else:
+            while self._waiting and self._next_answer():
+                pass
+            if not self._waiting:
                 return
         print(
             "what could not be deleted could not be replaced either, and what depends on it is as it was; "
@@ -68,3 +65,8 @@ class StuckRun:
             flush=True,
         )
         os._exit(1)  # the threads that wait for the answers cannot be ended otherwise
+
+    def _next_answer(self) -> bool:
+        """Wait for one; False if none has come for long enough."""
+        seen = self._answers
+        return self._changed.wait_for(lambda: self._answers != seen, self._quiet)
