@@ -31,7 +31,7 @@ if answers.problems:
 for absent in answers.silent:
     pulumi.log.warn(str(absent))
 
-built = VlanFabric(topology, fabric, answers.adoptions, configured=unwritten)
+built = VlanFabric(topology, fabric, answers.findings, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

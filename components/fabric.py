@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from components.gateway import VlanGateway
 from components.macvlan import MacvlanNetwork, Membership
 from components.trunk import VlanTrunk
 from components.verification import Verification
-from hosts.survey import Adoption
+from hosts.survey import Findings
 from model.fabric import Fabric, HostPlan
 from model.topology import Topology
 from resources import BootUnit, HostRef, HostResource, StuckRun
@@ -24,16 +24,16 @@ class VlanFabric(pulumi.ComponentResource):
     """Everything a plan asks for, on every host.
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
-    docker networks on them; containers. Hosts do not wait for each other. `adoptions` are the docker
-    objects, by host, that are taken over as they run. If the topology says so, the wire is asked
-    at the end; see `Verification`, also about `configured`.
+    docker networks on them; containers. Hosts do not wait for each other. `findings` are what was seen on
+    the hosts, by name: what is to be mended, and what to be taken over as it runs. If the topology says so,
+    the wire is asked at the end; see `Verification`, also about `configured`.
     """
 
     def __init__(
         self,
         topology: Topology,
         fabric: Fabric,
-        adoptions: Mapping[str, Sequence[Adoption]] = MappingProxyType({}),
+        findings: Mapping[str, Findings] = MappingProxyType({}),
         *,
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -49,19 +49,24 @@ class VlanFabric(pulumi.ComponentResource):
             if not _concerned(plan):
                 continue
             name = plan.host.name
+            found = findings.get(name, Findings())
             at = HostRef(
-                name, plan.host.address, topology.ssh_config, fabric.owner, plan.host.may_touch_session
+                name,
+                plan.host.address,
+                topology.ssh_config,
+                fabric.owner,
+                plan.host.may_touch_session,
+                found.differences,
             )
-            taken_over = adoptions.get(name, ())
             boot = BootUnit(
                 name,
                 at,
                 docker=bool(plan.networks or plan.containers),
-                adopted=taken_over,
+                adopted=found.adoptions,
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     # of a host that did not answer nobody knows whether what it had is still there
-                    ignore_changes=None if name in adoptions else ["adopted"],
+                    ignore_changes=None if name in findings else ["adopted"],
                 ),
             )
             after: list[HostResource] = []
@@ -73,7 +78,7 @@ class VlanFabric(pulumi.ComponentResource):
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             ours += trunks[name].links.values()
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, stuck, taken_over, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, stuck, found.adoptions, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)

@@ -50,7 +50,7 @@ async def attachment_differences(host: Host, wanted: Attachments, owner: str) ->
     return tuple(
         clause
         for name, places in wanted.items()
-        for clause in (_differences(found[name], places) if name in found else (f"{name} is not there",))
+        for clause in (place_differences(found[name], places) if name in found else (f"{name} is not there",))
     )
 
 
@@ -66,7 +66,8 @@ async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[Conta
     return await read_containers(host, list(names), owner=owner)
 
 
-def _differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address]) -> Iterator[str]:
+def place_differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address | None]) -> Iterator[str]:
+    """In what one container is attached otherwise than wanted, a clause each."""
     name = container.name
     for network, address in wanted.items():
         attached = container.networks.get(network)

@@ -117,6 +117,11 @@ class SubInterfaceFacts:
         return said
 
 
+def is_gone(name: str) -> str:
+    """The clause for a link that is not there at all."""
+    return f"{name} is gone"
+
+
 async def read_sub_interface(host: Host, name: str, owner: str) -> SubInterfaceFacts | None:
     """The link of that name as it is, seen by that owner; None if there is none."""
     view = await _look(host, name, owner)
@@ -1016,7 +1021,7 @@ def _refused(host: Host, want: SubInterface, failure: NetlinkFailure) -> HostErr
 
 async def _verify(host: Host, want: SubInterface, owner: str, persistence: Persistence, adopt: bool) -> None:
     facts = await read_sub_interface(host, want.name, owner)
-    gone = (f"{want.name} is gone",)
+    gone = (is_gone(want.name),)
     wrong = gone if facts is None else facts.differences(want, owner, persistence, adopt=adopt)
     if wrong:
         raise VerificationError(

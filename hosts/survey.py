@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from hosts.boot import read_boot_unit
+from hosts.containers import place_differences
 from hosts.docker import ContainerFacts, NetworkFacts, has_docker, read_containers, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
-from hosts.firewall import foresee_firewall
+from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
 from hosts.leftovers import whose
-from hosts.links import foresee_sub_interfaces
+from hosts.links import foresee_sub_interfaces, is_gone, read_sub_interface
 from hosts.ownership import alias
-from model.fabric import DockerNetwork, HostPlan
+from hosts.sysctls import sysctl_differences
+from model.fabric import DockerNetwork, HostPlan, SubInterface
 from model.topology import Container
 
 
@@ -37,12 +40,14 @@ class Findings:
 
     problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
     adoptions: tuple[Adoption, ...] = ()
+    # In what our objects are not as the plan has them, a clause each, by `boot`, `firewall`, `sysctls`,
+    # `attachments` or `link NAME`. Whether one was there before, only the state knows.
+    differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
     """What the plan meets on one host. Only reads."""
-    docker, *found = await asyncio.gather(
-        _docker(host, plan, owner),
+    problems = asyncio.gather(
         foresee_sub_interfaces(
             host,
             plan.links,
@@ -55,9 +60,39 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
     )
-    return Findings(
-        (*(problem for problems in found for problem in problems), *docker.problems), docker.adoptions
+    docker, differences, found = await asyncio.gather(
+        _docker(host, plan, owner), _differences(host, plan, owner), problems
     )
+    return Findings(
+        (*(problem for each in found for problem in each), *docker.problems),
+        docker.adoptions,
+        {**differences, **docker.differences},
+    )
+
+
+async def _differences(host: Host, plan: HostPlan, owner: str) -> dict[str, tuple[str, ...]]:
+    """What is not as planned of all but docker's objects."""
+    links = asyncio.gather(*(_link_differences(host, plan, want, owner) for want in plan.links))
+    unit, sysctls, firewall = await asyncio.gather(
+        read_boot_unit(host, owner),
+        sysctl_differences(host, dict(plan.sysctls), owner),
+        read_firewall(host, owner),
+    )
+    return {
+        "boot": unit.differences(),
+        "sysctls": sysctls,
+        "firewall": firewall.differences(plan.firewall) if plan.firewall else (),
+        **{f"link {want.name}": said for want, said in zip(plan.links, await links, strict=True)},
+    }
+
+
+async def _link_differences(host: Host, plan: HostPlan, want: SubInterface, owner: str) -> tuple[str, ...]:
+    facts = await read_sub_interface(host, want.name, owner)
+    if facts is None:
+        return (is_gone(want.name),)
+    if not facts.ours:
+        return ()  # a problem, or to be adopted
+    return facts.differences(want, owner, plan.host.persistence, adopt=plan.host.adopt)
 
 
 async def _overlapping_prefixes(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
@@ -120,9 +155,17 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
         *(_container(host, plan, found) for found in containers if found.owner != owner),
     ]
+    ours = {container.name: container for container in containers if container.owner == owner}
+    moved = (
+        clause
+        for want in plan.containers
+        if want.name in ours
+        for clause in place_differences(ours[want.name], {a.network: a.address for a in want.attachments})
+    )
     return Findings(
         tuple(problem for each in findings for problem in each.problems),
         tuple(adoption for each in findings for adoption in each.adoptions),
+        {"attachments": tuple(moved)},
     )
 
 

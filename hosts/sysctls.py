@@ -57,6 +57,23 @@ async def read_boot_sysctls(host: Host, owner: str) -> dict[str, str]:
     return _parse(await read_object(host, owner, OBJECT))
 
 
+async def sysctl_differences(host: Host, wanted: Mapping[str, str], owner: str) -> tuple[str, ...]:
+    """In which parameters the host is not as the owner wants it, now or after a reboot; a clause each."""
+    present, at_boot = await asyncio.gather(read_sysctls(host, wanted), read_boot_sysctls(host, owner))
+    return (
+        *(
+            f"{key} is {present[key]} instead of {value}"
+            for key, value in wanted.items()
+            if present[key] != value
+        ),
+        *(
+            f"{key} would not be {value} after a reboot"
+            for key, value in wanted.items()
+            if at_boot.get(path_of(key)) != value
+        ),
+    )
+
+
 async def ensure_sysctls(host: Host, wanted: Mapping[str, str], owner: str) -> Change:
     """Make these the owner's parameters: set what differs, restore what it no longer wants.
 

@@ -76,5 +76,8 @@ class Addresses(Resource, module="docker", name="Addresses"):
             for attachment in container.attachments:
                 holders[attachment.network][str(attachment.address)] = container.name
         super().__init__(
-            AddressesProvider(), f"{plan.host.name}-addresses", at.inputs() | {"holders": holders}, opts
+            AddressesProvider(),
+            f"{plan.host.name}-addresses",
+            at.inputs("addresses") | {"holders": holders},
+            opts,
         )

@@ -56,6 +56,6 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         super().__init__(
             AttachmentsProvider(),
             f"{plan.host.name}-attachments",
-            at.inputs() | {"containers": containers, "addresses": None},  # those by the host
+            at.inputs("attachments") | {"containers": containers, "addresses": None},  # those by the host
             opts,
         )

@@ -106,4 +106,4 @@ class BootUnit(HostResource, module="boot", name="BootUnit"):
     ) -> None:
         names = {adoption.id: f"{adoption.kind} {adoption.name}" for adoption in adopted}
         wish = {"docker": docker, "adopted": names}
-        super().__init__(BootUnitProvider(), name, at.inputs() | wish, opts)
+        super().__init__(BootUnitProvider(), name, at.inputs("boot") | wish, opts)

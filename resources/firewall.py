@@ -71,4 +71,4 @@ class Firewall(HostResource, module="net", name="Firewall"):
     def __init__(
         self, name: str, at: HostRef, want: model.Firewall, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(FirewallProvider(), name, at.inputs() | to_inputs(want), opts)
+        super().__init__(FirewallProvider(), name, at.inputs("firewall") | to_inputs(want), opts)

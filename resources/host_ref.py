@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hosts import ssh
@@ -18,9 +19,12 @@ class HostRef:
     ssh_config: str | None  # path, relative to the program's folder; None: the user's own
     owner: str  # project/stack
     may_touch_session: bool = False  # change even what carries the ssh session
+    found: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # see `hosts.survey.Findings.differences`
 
-    def inputs(self) -> dict[str, Any]:
-        """As resource inputs."""
+    def inputs(self, what: str) -> dict[str, Any]:
+        """As resource inputs of one of its objects; `what` is its key in `found`."""
         return {
             "host": self.host,
             "address": self.address,
@@ -28,6 +32,7 @@ class HostRef:
             "owner": self.owner,
             "may_touch_session": self.may_touch_session or None,
             "drift": [],
+            "found": list(self.found.get(what, ())),
             "version": None,  # by `HostProvider.check`
         }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hosts import loop
 from hosts.errors import HostError
-from hosts.survey import Adoption, Findings, survey
+from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
 from resources.session import session
 
@@ -19,7 +19,7 @@ class Answers:
     """What the hosts said, each in the plan's order."""
 
     problems: tuple[HostError, ...]  # what stands in the plan's way
-    adoptions: Mapping[str, tuple[Adoption, ...]]  # by host, what is taken over
+    findings: Mapping[str, Findings]  # by host
     silent: tuple[HostError, ...]  # hosts that could not be asked, and why
 
 
@@ -43,7 +43,7 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
         }
         return Answers(
             tuple(problem for found in findings.values() for problem in found.problems),
-            {host: found.adoptions for host, found in findings.items()},
+            findings,
             tuple(answer for answer in answers if isinstance(answer, HostError)),
         )
 

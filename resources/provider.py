@@ -8,6 +8,9 @@ Inputs are the wish, as plain data, plus `drift`, which is wished to be empty. `
 the host shows that differs, a sentence each: so `pulumi refresh` prints the differences in words, and
 the next `pulumi up` sees that there is something to mend. And they have a `version`, by which others see
 that something was made or mended.
+
+`found` is the same for those who do not refresh: what the program saw to differ when it looked at the host
+before it began. So `pulumi preview` shows it, and `pulumi up` mends it.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ Properties = dict[str, Any]
 CONNECTION = ("address", "ssh_config", "may_touch_session")
 COMMON = ("host", *CONNECTION, "owner")
 DRIFT = "drift"
+FOUND = "found"
 VERSION = "version"
 
 
@@ -87,15 +91,21 @@ class HostProvider(ResourceProvider):
         return str(props["host"])
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
-        """Give the object another version whenever it is to be made or changed."""
-        wished = plain(news)
-        same = not _changed(plain(olds), wished, (*COMMON, *self.wish, DRIFT))
-        wished[VERSION] = (same and olds.get(VERSION)) or secrets.token_hex(4)
+        """Give the object another version whenever it is to be made or changed.
+
+        What was found to differ counts where the wish is the same as before: else it is to be changed anyhow.
+        """
+        before, wished = plain(olds), plain(news)
+        if not before or _changed(before, wished, (*COMMON, *self.wish, DRIFT)):
+            wished[FOUND] = []
+        same = before and before.get(VERSION) and not wished.get(FOUND)
+        same = same and not _changed(before, wished, (*COMMON, *self.wish, DRIFT))
+        wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
         return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = _changed(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
-        return DiffResult(bool(changed), [key for key in changed if key in self.identity])
+        return DiffResult(bool(changed or news.get(FOUND)), [key for key in changed if key in self.identity])
 
     def create(self, props: Properties) -> CreateResult:
         wished = plain(props)
@@ -103,7 +113,7 @@ class HostProvider(ResourceProvider):
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
-        if not _changed(before, wished, (*self.wish, DRIFT)):
+        if not _changed(before, wished, (*self.wish, DRIFT)) and not wished.get(FOUND):
             return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 

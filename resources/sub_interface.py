@@ -11,11 +11,11 @@ from pulumi.dynamic import CheckResult
 
 from hosts.change import Change
 from hosts.host import Host
-from hosts.links import ensure_sub_interface, read_sub_interface, remove_sub_interface
+from hosts.links import ensure_sub_interface, is_gone, read_sub_interface, remove_sub_interface
 from model import fabric
 from model.topology import Persistence
 from resources.host_ref import HostRef
-from resources.provider import HostProvider, HostResource, Properties
+from resources.provider import FOUND, HostProvider, HostResource, Properties
 
 
 class SubInterfaceProvider(HostProvider):
@@ -31,7 +31,8 @@ class SubInterfaceProvider(HostProvider):
         macvlan_device_event), so what sits on it must be made anew, too: it refers to the incarnation.
         """
         result = super().check(olds, news)
-        result.inputs["incarnation"] = olds.get("incarnation") or secrets.token_hex(4)
+        gone = is_gone(result.inputs["name"]) in (result.inputs.get(FOUND) or ())
+        result.inputs["incarnation"] = (not gone and olds.get("incarnation")) or secrets.token_hex(4)
         return result
 
     def id_of(self, props: Properties) -> str:
@@ -106,4 +107,4 @@ class SubInterface(HostResource, module="net", name="SubInterface"):
             "persistence": persistence if persistence != "unit" else None,  # as in states of before
             "incarnation": None,  # by `check`
         }
-        super().__init__(SubInterfaceProvider(), name, at.inputs() | wish, opts)
+        super().__init__(SubInterfaceProvider(), name, at.inputs(f"link {want.name}") | wish, opts)

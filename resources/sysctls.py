@@ -8,7 +8,7 @@ import pulumi
 
 from hosts.change import Change
 from hosts.host import Host
-from hosts.sysctls import ensure_sysctls, path_of, read_boot_sysctls, read_sysctls, remove_sysctls
+from hosts.sysctls import ensure_sysctls, remove_sysctls, sysctl_differences
 from resources.host_ref import HostRef
 from resources.provider import HostProvider, HostResource, Properties
 
@@ -22,21 +22,7 @@ class SysctlsProvider(HostProvider):
         return await ensure_sysctls(host, props["values"], props["owner"])
 
     async def differences(self, host: Host, props: Properties) -> Sequence[str]:
-        wished: dict[str, str] = props["values"]
-        present = await read_sysctls(host, wished)
-        at_boot = await read_boot_sysctls(host, props["owner"])
-        return [
-            *(
-                f"{key} is {present[key]} instead of {value}"
-                for key, value in wished.items()
-                if present[key] != value
-            ),
-            *(
-                f"{key} would not be {value} after a reboot"
-                for key, value in wished.items()
-                if at_boot.get(path_of(key)) != value
-            ),
-        ]
+        return await sysctl_differences(host, props["values"], props["owner"])
 
     async def take_away(self, host: Host, props: Properties) -> Change:
         return await remove_sysctls(host, props["owner"])
@@ -48,4 +34,4 @@ class Sysctls(HostResource, module="net", name="Sysctls"):
     def __init__(
         self, name: str, at: HostRef, values: Mapping[str, str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__(SysctlsProvider(), name, at.inputs() | {"values": dict(values)}, opts)
+        super().__init__(SysctlsProvider(), name, at.inputs("sysctls") | {"values": dict(values)}, opts)

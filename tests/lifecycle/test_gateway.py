@@ -260,3 +260,21 @@ def test_a_lost_state_is_recreated_over_the_living_fabric(project: Project, rout
     project.up().check()
     assert router.dump() == living
     project.assert_clean()
+
+
+def test_a_preview_says_what_was_changed_by_hand_and_up_mends_it_without_a_refresh(
+    project: Project, router: FakeHost
+) -> None:
+    project.up().check()
+    whole = router.dump()
+    project.preview("--expect-no-changes").check()
+    for change, _ in KERNEL_CHANGES:
+        with router.machine() as machine:
+            change(machine)
+    seen = project.preview().check().output
+    told = [words if words != "eth2.20" else "eth2.20 is gone" for _, words in KERNEL_CHANGES]
+    assert not [words for words in told if words not in seen], seen
+    project.up().check()
+    assert _without_indices(router.dump()) == _without_indices(whole)
+    project.up("--expect-no-changes").check()
+    project.assert_clean()
