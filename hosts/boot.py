@@ -135,6 +135,7 @@ async def ensure_boot_unit(host: Host, owner: str) -> Change:
             # A reload takes a second on a small host, for nothing: systemd reads everything anew at boot, and
             # a unit that is not loaded when it is asked for.
             await _systemctl(host, "enable", "--no-reload", *(unit.name for unit in UNITS))
+            await _write_out(host)
             done.append(f"enabled {' and '.join(facts.disabled)}")
         elif set(facts.altered) - {PROGRAM_FILE}:  # they may be loaded as they were
             await _systemctl(host, "daemon-reload")
@@ -174,6 +175,12 @@ async def remove_boot_unit(host: Host, owner: str) -> Change:
         await host.remove(PREVIOUS)
         await host.remove(ROOT)
         return Change(tuple(done))
+
+
+async def _write_out(host: Host) -> None:
+    """Have what systemctl did outlive a power cut, as what we write does; it leaves that to the kernel."""
+    folders = dict.fromkeys(_wants(by) for unit in UNITS for by in unit.wanted_by)
+    await host.run(["sync", *folders])
 
 
 def _wants(by: str) -> str:
