@@ -89,7 +89,14 @@ class Outcome:
         said = f"{self.fault}, {self.number + 1}: {' '.join(law for law in self.complaints)}"
         if self.holds:
             return f"{said} hold"
-        return "\n".join([said, *(f"{law}: {why}" for law, why in self.complaints.items() if why)])
+        return "\n".join([said, *(f"{law}: {_gist(why)}" for law, why in self.complaints.items() if why)])
+
+
+def _gist(complaint: str) -> str:
+    """What a `pulumi` command says of errors, without the outputs; at most the last 40 lines."""
+    head, _, errors = complaint.partition("\nDiagnostics:\n")
+    gist = f"{head.splitlines()[0]}\n{errors.partition('Outputs:')[0]}" if errors else complaint
+    return "\n".join(gist.splitlines()[-40:])
 
 
 def schedule(faults: Sequence[Fault], seed: int, times: Callable[[Fault], int]) -> Iterator[Attempt]:

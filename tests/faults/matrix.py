@@ -96,7 +96,7 @@ def dockerd_without_parents(stage: Stage, attempt: Attempt) -> None:
     stage.on(
         host, "for link in $(ls /sys/class/net | grep -E '^eth2.(10|20|30)$'); do ip link delete $link; done"
     )
-    stage.on(host, "systemctl start docker")
+    stage.on(host, "systemctl start docker")  # it makes links of these names, which are nobody's
 
 
 @contextmanager
@@ -105,7 +105,10 @@ def xtables_lock(stage: Stage, host: str, seconds: float | None = None) -> Itera
     sleep = "infinity" if seconds is None else str(seconds)
     argv = stage.lab.ssh_argv(host, "root", f"flock /run/xtables.lock sh -c 'echo held; exec sleep {sleep}'")
     with subprocess.Popen(
-        [*argv[:1], "-tt", *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [*argv[:1], "-tt", *argv[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == b"held"
