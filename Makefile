@@ -1,6 +1,6 @@
 # Everything a person does with a checkout. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help up down test check unit lifecycle e2e truth faults bench engine lab clean
+.PHONY: help up down test check unit lifecycle e2e thorough truth faults bench engine lab clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -35,7 +35,10 @@ bench: .venv/.dev engine lab-image  ## the tutorial beside a hand-written shell,
 	@.venv/bin/python -m bench.bench_tutorial
 
 e2e: .venv/.dev engine lab-image  ## the real engine on real hosts
-	@.venv/bin/pytest tests/e2e
+	@.venv/bin/pytest tests/e2e -m "not thorough"
+
+thorough: .venv/.dev engine lab-image  ## those tests on real hosts that take too long for `make test`
+	@.venv/bin/pytest tests/e2e -m thorough
 
 truth: .venv/.dev engine lab-image  ## N random topologies (25) from seed SEED (1) on: predictions against the wire
 	@.venv/bin/python -m tests.e2e.truth --count $(or $(N),25) --seed $(or $(SEED),1)

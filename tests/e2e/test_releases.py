@@ -20,7 +20,7 @@ NEWER = "forky"
 STACKS = {"mixed": ("host2",), "all": DEFAULT_HOSTS}
 
 
-@pytest.fixture(scope="module", params=STACKS)
+@pytest.fixture(scope="module", params=["mixed", pytest.param("all", marks=pytest.mark.thorough)])
 def tutorial(
     request: pytest.FixtureRequest,
     engine_environment: dict[str, str],
