@@ -29,7 +29,7 @@ from tests.project import ROOT
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--only", action="append", help="faults with this in their name; may be repeated")
-    parser.add_argument("--times", type=int, help="tries of each, instead of what the matrix says")
+    parser.add_argument("--times", type=int, help="tries of each at most, if the matrix says more")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (1)")
     parser.add_argument("--document", type=Path, help="write the outcome to this file, too")
     parser.add_argument("--dir", type=Path, default=ROOT / ".lab" / "faults", help="the lab's folder")
@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stage = Stage(lab, Path(folder), settings)
             stage.renew()
             try:
-                for attempt in schedule(faults, arguments.seed, lambda fault: arguments.times or fault.times):
+                for attempt in schedule(
+                    faults, arguments.seed, lambda fault: min(arguments.times or fault.times, fault.times)
+                ):
                     started = time.monotonic()
                     outcomes.append(try_out(stage, attempt))
                     print(f"[{time.monotonic() - started:3.0f} s] {outcomes[-1]}", flush=True)
