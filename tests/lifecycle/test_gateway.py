@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hosts.fake import FakeHost, Machine
-from resources.session import FAKE_HOSTS
 from tests.project import Project
 from tests.wishes import with_manager
 
@@ -25,20 +24,6 @@ TOPOLOGY: dict[str, Any] = {
     },
     "gateway": {"host": "router", "allow": [["mac_net10", "mac_net20"]]},
 }
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> FakeHost:
-    """The gateway, bare."""
-    return FakeHost("router", path=tmp_path / "router.json")
-
-
-@pytest.fixture
-def project(tmp_path: Path, engine_environment: dict[str, str], router: FakeHost) -> Iterator[Project]:
-    project = Project(tmp_path / "project", engine_environment | {FAKE_HOSTS: str(tmp_path)})
-    project.write(TOPOLOGY)
-    yield project
-    project.pulumi("stack", "rm", "--yes", "--force", project.stack)
 
 
 def test_from_bare_to_gateway_and_back(project: Project, router: FakeHost) -> None:
@@ -220,13 +205,13 @@ def test_what_others_have_configured_is_told_in_a_preview_and_can_be_adopted(
 
 
 def test_two_stacks_share_a_host(
-    project: Project, router: FakeHost, tmp_path: Path, engine_environment: dict[str, str]
+    project: Project, router: FakeHost, tmp_path: Path, on_fake_hosts: dict[str, str]
 ) -> None:
     """Neither sees the other as drift, and what both need stays until the last one goes."""
     bare = router.dump()
     project.up().check()
     alone = router.dump()
-    other = Project(tmp_path / "other", engine_environment | {FAKE_HOSTS: str(tmp_path)}, stack="other")
+    other = Project(tmp_path / "other", on_fake_hosts, stack="other")
     other.write(
         {
             "hosts": {"router": {"trunk": "eth2"}},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from hosts.fake import FakeHost
 from hosts.fake_docker import Docker
-from resources.session import FAKE_HOSTS
 from tests.project import Project
 
 pytestmark = pytest.mark.lifecycle
@@ -26,19 +24,6 @@ TOPOLOGY: dict[str, Any] = {
     },
     "gateway": {"host": "router", "allow": [["web", "db"]]},
 }
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> FakeHost:
-    return FakeHost("router", path=tmp_path / "router.json")
-
-
-@pytest.fixture
-def project(tmp_path: Path, engine_environment: dict[str, str], router: FakeHost) -> Iterator[Project]:
-    project = Project(tmp_path / "project", engine_environment | {FAKE_HOSTS: str(tmp_path)})
-    project.write(TOPOLOGY)
-    yield project
-    project.pulumi("stack", "rm", "--yes", "--force", project.stack)
 
 
 def test_a_preview_shows_the_change_in_connectivity(project: Project, router: FakeHost) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from hosts.fake import FakeHost
-from resources.session import FAKE_HOSTS
 from tests.project import Project, Run
 
 pytestmark = pytest.mark.lifecycle
@@ -27,17 +26,8 @@ def gateway_of(*vlans: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def router(tmp_path: Path) -> FakeHost:
-    """The host that both share, bare."""
-    return FakeHost("router", path=tmp_path / "router.json")
-
-
-@pytest.fixture
-def stacks(
-    tmp_path: Path, engine_environment: dict[str, str], router: FakeHost
-) -> Iterator[tuple[Project, Project]]:
-    settings = engine_environment | {FAKE_HOSTS: str(tmp_path)}
-    one, other = (Project(tmp_path / name, settings, stack=name) for name in ("one", "other"))
+def stacks(tmp_path: Path, on_fake_hosts: dict[str, str]) -> Iterator[tuple[Project, Project]]:
+    one, other = (Project(tmp_path / name, on_fake_hosts, stack=name) for name in ("one", "other"))
     yield one, other
     for stack in (one, other):
         stack.pulumi("stack", "rm", "--yes", "--force", stack.stack)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from hosts.fake import FakeHost
-from resources.session import FAKE_HOSTS
 from tests.project import Project
 
 pytestmark = pytest.mark.lifecycle
@@ -27,19 +24,6 @@ TOPOLOGY: dict[str, Any] = {
     "verify": True,
 }
 ASKED = "there is nothing to ask: no two containers"  # hosts in memory run none
-
-
-@pytest.fixture
-def router(tmp_path: Path) -> FakeHost:
-    return FakeHost("router", path=tmp_path / "router.json")
-
-
-@pytest.fixture
-def project(tmp_path: Path, engine_environment: dict[str, str], router: FakeHost) -> Iterator[Project]:
-    project = Project(tmp_path / "project", engine_environment | {FAKE_HOSTS: str(tmp_path)})
-    project.write(TOPOLOGY)
-    yield project
-    project.pulumi("stack", "rm", "--yes", "--force", project.stack)
 
 
 def test_the_wire_is_asked_after_every_update_that_changed_something(
