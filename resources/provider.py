@@ -105,7 +105,8 @@ class HostProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = _changed(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
-        return DiffResult(bool(changed or news.get(FOUND)), [key for key in changed if key in self.identity])
+        found = news.get(FOUND) and news[VERSION] != olds.get(VERSION)  # else it is mended already
+        return DiffResult(bool(changed or found), [key for key in changed if key in self.identity])
 
     def create(self, props: Properties) -> CreateResult:
         wished = plain(props)

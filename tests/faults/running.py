@@ -42,10 +42,11 @@ class Running:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._news:
-                self.lines.append((time.monotonic(), line))
-                self._news.notify_all()
+        with self.process.stdout as printed:
+            for line in printed:
+                with self._news:
+                    self.lines.append((time.monotonic(), line))
+                    self._news.notify_all()
         with self._news:
             self._ended = True
             self._news.notify_all()
@@ -97,6 +98,7 @@ class Running:
         for pid in self.pids():
             kill(pid)
         self.process.wait()
+        self._reader.join(5)
 
 
 def processes() -> Iterator[tuple[int, str]]:
