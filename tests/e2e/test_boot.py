@@ -175,12 +175,13 @@ def test_docker_that_starts_first(lab: Lab, start: Start) -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        pytest.param("router", "router-eth2.10 creating", marks=pytest.mark.thorough),
-        pytest.param("router", "router-firewall created", marks=pytest.mark.thorough),
-        pytest.param("host1", "BootUnit host1 created", marks=pytest.mark.thorough),
+        ("router", "router-eth2.10 creating"),
+        ("router", "router-firewall created"),
+        ("host1", "BootUnit host1 created"),
         ("host1", "mac_net10-host1 creating"),
     ],
 )
+@pytest.mark.thorough
 def test_a_power_cut_in_the_middle_of_an_apply(lab: Lab, start: Start, host: str, words: str) -> None:
     """As soon as pulumi says these words."""
     tutorial = start(MIXED)

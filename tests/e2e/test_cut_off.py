@@ -117,10 +117,14 @@ def test_a_subnet_around_the_place_where_ssh_comes_from(lab: Lab, from_behind: P
 @pytest.mark.parametrize(
     ("rule", "how"),
     [
-        (f"{SSH} {NEW} -j DROP", "it was undone at once"),
-        (f"{SSH} -j DROP", "the host has undone it by itself after 50 s"),
+        pytest.param(f"{SSH} {NEW} -j DROP", "it was undone at once", id="new connections"),
+        pytest.param(
+            f"{SSH} -j DROP",
+            "the host has undone it by itself after 50 s",
+            id="every connection",
+            marks=pytest.mark.thorough,
+        ),
     ],
-    ids=["new connections", "every connection"],
 )
 def test_a_firewall_that_leads_to_ssh_being_dropped(lab: Lab, start: Start, rule: str, how: str) -> None:
     project = start(lab.ssh_config)

@@ -1,4 +1,4 @@
-"""One try of every kind of fault; a sample of them in `make test`. `make faults` does the whole matrix."""
+"""One try of every kind of fault; a fifth of them in `make test`. `make faults` does the whole matrix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ pytestmark = pytest.mark.e2e
 SEED = 7
 ATTEMPTS = list(schedule(FAULTS, SEED, lambda _: 1))
 SAMPLE = (
-    "host key changed",
     "table clobbered between read and write",
-    "provider process killed",
     "ssh dropped",
     "power cut while we are at it",
-    "dockerd started without parents",
     "engine killed",
 )
 

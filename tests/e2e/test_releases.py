@@ -14,13 +14,13 @@ from tests.e2e.hostdump import assert_same, dump_all
 from tests.e2e.test_tutorial import ADDRESS, Tutorial, tutorial_topology
 from tests.project import ROOT, Project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough]
 
 NEWER = "forky"
 STACKS = {"mixed": ("host2",), "all": DEFAULT_HOSTS}
 
 
-@pytest.fixture(scope="module", params=["mixed", pytest.param("all", marks=pytest.mark.thorough)])
+@pytest.fixture(scope="module", params=STACKS)
 def tutorial(
     request: pytest.FixtureRequest,
     engine_environment: dict[str, str],
