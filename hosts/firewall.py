@@ -118,6 +118,10 @@ class FirewallFacts:
                 said.append("it would not come back like this after a reboot")
         return tuple(said)
 
+    def differences_now(self, want: Firewall) -> tuple[str, ...]:
+        """The same, but for what the next boot will make of it."""
+        return replace(self, boot_file=boot_content(want, self.digest)).differences(want)
+
     def _jumps_like(self, want: Firewall, jump: Jump) -> list[JumpFacts]:
         return [
             found
@@ -161,7 +165,7 @@ async def ensure_firewall(host: Host, want: Firewall) -> Change:
             return Change()
         facts = await _change(host, facts, want)
         await write_object(host, want.owner, OBJECT, boot_content(want, facts.digest))
-        still = replace(facts, boot_file=boot_content(want, facts.digest)).differences(want)
+        still = facts.differences_now(want)
         if still:
             raise VerificationError(
                 host.name,
@@ -319,8 +323,10 @@ async def _apply(host: Host, facts: FirewallFacts, want: Firewall) -> FirewallFa
     for _ in range(ATTEMPTS):
         refused = await _restore(host, _transaction(host, facts, want))
         facts = await read_firewall(host, want.owner)
-        if not refused:
+        if not refused and not facts.differences_now(want):
             return facts
+    if not refused:  # others undo it faster than we can look
+        return facts
     if not want.chains:
         raise VerificationError(
             host.name,

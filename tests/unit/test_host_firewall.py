@@ -283,6 +283,17 @@ def test_tables_that_change_between_reading_and_writing_are_read_again() -> None
     assert host.dump() == good
 
 
+def test_a_jump_that_goes_between_reading_and_writing_comes_back() -> None:
+    host = Clobbered()
+    asyncio.run(ensure_firewall(host, TUTORIAL_FIREWALL))
+    good = host.dump()
+    asyncio.run(host.run(["iptables", "-t", "filter", "-F", TUTORIAL_FIREWALL.chains[1].name]))
+    # we see the jump and leave it alone; meanwhile it is gone, which the write does not mind
+    host.times = [("-F", "FORWARD")]
+    asyncio.run(ensure_firewall(host, TUTORIAL_FIREWALL))
+    assert host.dump() == good
+
+
 def test_rules_that_the_host_refuses_are_told_with_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     host = FakeHost("router")
     run = host.run
