@@ -21,8 +21,9 @@ TRUNK_BRIDGE = "brt"
 GATEWAY = "192.168.56.1/24"
 PREFIX = "lab-"  # of every lab's namespace
 
-# VLANs that a port does not carry, as (port, VLAN id); frames are dropped on their way in and out of the port.
-# Bridge VLAN filtering (bridge(8)) would do too, but not every kernel has it.
+# VLANs that a port does not carry, as (port, VLAN id), and ports whose cable is pulled; frames are dropped on their way
+# in and out of the port. Bridge VLAN filtering (bridge(8)) would do for the first, but not every kernel has it. A tap
+# that is down would do for the second, but a guest that sends into it may lose its interface for good.
 PORTS_TABLE = """
 add table bridge lab
 add set bridge lab absent { typeof iifname . vlan id ; }
@@ -30,6 +31,13 @@ add chain bridge lab ports { type filter hook forward priority 0 ; }
 flush chain bridge lab ports
 add rule bridge lab ports iifname . vlan id @absent drop
 add rule bridge lab ports oifname . vlan id @absent drop
+add set bridge lab pulled { type ifname ; }
+add chain bridge lab in { type filter hook prerouting priority 0 ; }
+flush chain bridge lab in
+add rule bridge lab in iifname @pulled drop
+add chain bridge lab out { type filter hook postrouting priority 0 ; }
+flush chain bridge lab out
+add rule bridge lab out oifname @pulled drop
 """
 
 
@@ -100,16 +108,14 @@ class Switch:
     def cable(self, port: str, plugged: bool) -> None:
         """Plug the cable of `port` in, or pull it: then no frame passes. The guest does not lose its carrier."""
         self._need()
-        run(as_root(["ip", "-n", self.name, "link", "set", port, "up" if plugged else "down"]))
+        self._set_element("pulled", f'"{port}"', there=not plugged)
 
     def filter(self, port: str, vlan: int, passes: bool) -> None:
         """Whether the port carries `vlan`; ports carry all VLANs until told otherwise."""
         if not 1 <= vlan <= 4094:
             raise LabError(f"VLAN {vlan}: a VLAN id is 1..4094")
         self._need()
-        element = f'element bridge lab absent {{ "{port}" . {vlan} }}'
-        # add before delete: deleting what is not there is an error, adding what is there is none
-        self._nft(f"add {element}", *([f"delete {element}"] if passes else []))
+        self._set_element("absent", f'"{port}" . {vlan}', there=not passes)
 
     def restore(self, host: str) -> None:
         """All cables of `host` plugged in, its trunk port carrying every VLAN."""
@@ -123,17 +129,27 @@ class Switch:
         """The VLANs that ports do not carry, as (port, VLAN id)."""
         if not self.exists():
             return []
-        listed = json.loads(run(self.inside(["nft", "-j", "list", "set", "bridge", "lab", "absent"])))
-        elements = next(item["set"].get("elem", []) for item in listed["nftables"] if "set" in item)
-        return sorted((port, int(vlan)) for port, vlan in (element["concat"] for element in elements))
+        return sorted(
+            (port, int(vlan)) for port, vlan in (each["concat"] for each in self._elements("absent"))
+        )
 
     def plugged(self) -> Dict[str, bool]:
         """For each port whether its cable is in."""
+        pulled = self._elements("pulled") if self.exists() else []
         return {
-            link["ifname"]: "UP" in link["flags"]
+            link["ifname"]: link["ifname"] not in pulled
             for link in self._links()
             if link["ifname"].startswith((management_port(""), trunk_port("")))
         }
+
+    def _set_element(self, name: str, value: str, there: bool) -> None:
+        element = f"element bridge lab {name} {{ {value} }}"
+        # add before delete: deleting what is not there is an error, adding what is there is none
+        self._nft(f"add {element}", *([] if there else [f"delete {element}"]))
+
+    def _elements(self, name: str) -> List[Any]:
+        listed = json.loads(run(self.inside(["nft", "-j", "list", "set", "bridge", "lab", name])))
+        return list(next(item["set"].get("elem", []) for item in listed["nftables"] if "set" in item))
 
     def _nft(self, *commands: str) -> None:
         run(self.inside(["nft", "-f", "-"]), stdin="\n".join([*commands, ""]))
