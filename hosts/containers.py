@@ -48,10 +48,19 @@ async def attachment_differences(host: Host, wanted: Attachments, owner: str) ->
     """In what the owner's containers are attached otherwise than wanted, a clause each; only looks."""
     found = {container.name: container for container in await _of_owner(host, wanted, owner)}
     return tuple(
-        clause
-        for name, places in wanted.items()
-        for clause in (place_differences(found[name], places) if name in found else (f"{name} is not there",))
+        clause for name, places in wanted.items() for clause in _differences(found.get(name), name, places)
     )
+
+
+def _differences(
+    container: ContainerFacts | None, name: str, wanted: Mapping[str, IPv4Address]
+) -> Iterator[str]:
+    if container is None:
+        yield f"{name} is not there"
+        return
+    if container.networks and not any(place.present for place in container.networks.values()):
+        yield f"{name} does not run"
+    yield from place_differences(container, wanted)
 
 
 async def read_addresses(host: Host, containers: Iterable[str], owner: str) -> dict[str, dict[str, str]]:

@@ -148,6 +148,14 @@ def test_drift_of_places_is_said_in_words() -> None:
     }
 
 
+def test_a_container_that_does_not_run_has_no_address_to_report() -> None:
+    stopped = container("web", red="10.0.0.1")
+    stopped["NetworkSettings"]["Networks"]["red"]["IPAddress"] = ""
+    there = host(network("red"), stopped)
+    assert do(attachment_differences(there, {"web": {"red": ONE}}, OURS)) == ("web does not run",)
+    assert do(read_addresses(there, ["web"], OURS)) == {"web": {"red": ""}}
+
+
 def test_containers_that_exchanged_their_addresses_get_them_back() -> None:
     there = host(network("red"), container("web", red="10.0.0.2"), container("db", red="10.0.0.1"))
     wanted = {"web": {"red": ONE}, "db": {"red": TWO}}
