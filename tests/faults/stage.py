@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -67,8 +68,12 @@ class Stage:
 
     def forget_state(self) -> None:
         """Lose the stack's state, and begin a new one of the same name."""
-        self.project.pulumi("cancel", "--yes", self.project.stack)
-        self.project.pulumi("stack", "rm", "--yes", "--force", self.project.stack).check()
+        backend = Path(self.project.environment["PULUMI_BACKEND_URL"].removeprefix("file://"), ".pulumi")
+        for file in list(backend.rglob(f"{self.project.stack}*")):  # its checkpoint and lock, however broken
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)  # it went with its folder
         self.project.pulumi("stack", "select", "--create", self.project.stack).check()
         self.write_topology()
 
