@@ -10,7 +10,7 @@ import pulumi
 import pulumi_docker as docker
 
 from hosts.ownership import DOCKER_LABEL
-from hosts.survey import Adoption
+from hosts.survey import Findings
 from model.fabric import HostPlan
 from model.homing import container_sysctls
 from model.secret import Secret
@@ -31,7 +31,7 @@ class DockerHost(pulumi.ComponentResource):
         at: HostRef,
         boot: BootUnit,
         stuck: StuckRun,
-        adoptions: Sequence[Adoption] = (),
+        found: Findings,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         self.host = plan.host.name
@@ -47,10 +47,15 @@ class DockerHost(pulumi.ComponentResource):
         )
         self.boot = boot
         self.stuck = stuck
-        self._hooks = pulumi.ResourceHookBinding(before_create=[make_way(at)], on_error=[stuck.hook])
-        self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in adoptions}
+        self._hooks = pulumi.ResourceHookBinding(
+            before_create=[] if found.bare else [make_way(at)],  # where nothing is, nothing is in the way
+            on_error=[stuck.hook],
+        )
+        self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
         self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
-        self.addresses = Addresses(plan, at, opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]))
+        self.addresses = Addresses(
+            plan, at, bare=found.bare, opts=pulumi.ResourceOptions(parent=self, depends_on=[boot])
+        )
         self.images = {
             image: docker.RemoteImage(
                 f"{self.host}-{image}",

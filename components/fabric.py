@@ -78,7 +78,7 @@ class VlanFabric(pulumi.ComponentResource):
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             ours += trunks[name].links.values()
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, stuck, found.adoptions, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, stuck, found, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)

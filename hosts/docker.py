@@ -56,6 +56,12 @@ async def read_networks(host: Host) -> tuple[NetworkFacts, ...]:
     return tuple(map(_network, await _inspect(host, "network", ids)))
 
 
+async def read_network(host: Host, name: str) -> NetworkFacts | None:
+    """The docker network of that name; None if it is not there, or no daemon runs that could tell."""
+    found = map(_network, await _inspect(host, "network", [name]))
+    return next((network for network in found if network.name == name), None)  # not one with such an id
+
+
 async def read_containers(
     host: Host, names: Iterable[str] | None = None, *, owner: str | None = None
 ) -> tuple[ContainerFacts, ...]:

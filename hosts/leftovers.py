@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hosts.change import Change
-from hosts.docker import ContainerFacts, NetworkFacts, docker, read_containers, read_networks
+from hosts.docker import ContainerFacts, NetworkFacts, docker, read_containers, read_network, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.host import Host
 
@@ -40,16 +40,16 @@ async def remove_leftover_network(host: Host, name: str, owner: str) -> Change:
 
     Raises ConflictError if there is one of somebody else's, or somebody else's container on ours.
     """
-    for network in await read_networks(host):
-        if network.name == name:
-            if network.owner != owner:
-                raise ConflictError(
-                    host.name,
-                    f"there is already a docker network {name} of {whose(network)}",
-                    f"name the network otherwise, or remove it: docker network rm {name}",
-                )
-            return Change(tuple(await _remove_networks(host, [network], owner)))
-    return Change()
+    network = await read_network(host, name)
+    if network is None:
+        return Change()
+    if network.owner != owner:
+        raise ConflictError(
+            host.name,
+            f"there is already a docker network {name} of {whose(network)}",
+            f"name the network otherwise, or remove it: docker network rm {name}",
+        )
+    return Change(tuple(await _remove_networks(host, [network], owner)))
 
 
 async def remove_docker_objects(

@@ -43,6 +43,7 @@ class Findings:
     # In what our objects are not as the plan has them, a clause each, by `boot`, `firewall`, `sysctls`,
     # `attachments` or `link NAME`. Whether one was there before, only the state knows.
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bare: bool = False  # Docker has nothing of ours; False also where it could not be asked
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
@@ -67,6 +68,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         (*(problem for each in found for problem in each), *docker.problems),
         docker.adoptions,
         {**differences, **docker.differences},
+        docker.bare,
     )
 
 
@@ -76,14 +78,20 @@ async def _differences(host: Host, plan: HostPlan, owner: str) -> dict[str, tupl
     unit, sysctls, firewall = await asyncio.gather(
         read_boot_unit(host, owner),
         sysctl_differences(host, dict(plan.sysctls), owner),
-        read_firewall(host, owner),
+        _firewall_differences(host, plan, owner),
     )
     return {
         "boot": unit.differences(),
         "sysctls": sysctls,
-        "firewall": firewall.differences(plan.firewall) if plan.firewall else (),
+        "firewall": firewall,
         **{f"link {want.name}": said for want, said in zip(plan.links, await links, strict=True)},
     }
+
+
+async def _firewall_differences(host: Host, plan: HostPlan, owner: str) -> tuple[str, ...]:
+    if plan.firewall is None:
+        return ()
+    return (await read_firewall(host, owner)).differences(plan.firewall)
 
 
 async def _link_differences(host: Host, plan: HostPlan, want: SubInterface, owner: str) -> tuple[str, ...]:
@@ -166,6 +174,7 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         tuple(problem for each in findings for problem in each.problems),
         tuple(adoption for each in findings for adoption in each.adoptions),
         {"attachments": tuple(moved)},
+        bare=not ours and all(network.owner != owner for network in networks),
     )
 
 

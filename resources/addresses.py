@@ -50,9 +50,10 @@ class AddressesProvider(ResourceProvider):
         async def sweep(host: Host) -> Change:
             return await remove_docker_objects(host, props["owner"])
 
-        done = on_host(props["host"], props["address"], props.get("ssh_config"), sweep)
-        if done:
-            print(f"{props['host']}: {done}, left by an earlier run", flush=True)
+        if not props["bare"]:
+            done = on_host(props["host"], props["address"], props.get("ssh_config"), sweep)
+            if done:
+                print(f"{props['host']}: {done}, left by an earlier run", flush=True)
         return CreateResult(props["host"], plain(props))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
@@ -68,9 +69,14 @@ class AddressesProvider(ResourceProvider):
 
 
 class Addresses(Resource, module="docker", name="Addresses"):
-    """The addresses of one host's containers; each of these must wait for it."""
+    """The addresses of one host's containers; each of these must wait for it.
 
-    def __init__(self, plan: HostPlan, at: HostRef, opts: pulumi.ResourceOptions | None = None) -> None:
+    `bare`: Docker was seen to have nothing of ours there. It counts only when the state is new.
+    """
+
+    def __init__(
+        self, plan: HostPlan, at: HostRef, *, bare: bool, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         holders: dict[str, dict[str, str]] = {network.name: {} for network in plan.networks}
         for container in plan.containers:
             for attachment in container.attachments:
@@ -78,6 +84,6 @@ class Addresses(Resource, module="docker", name="Addresses"):
         super().__init__(
             AddressesProvider(),
             f"{plan.host.name}-addresses",
-            at.inputs("addresses") | {"holders": holders},
-            opts,
+            at.inputs("addresses") | {"holders": holders, "bare": bare},
+            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["bare"])),
         )
