@@ -8,6 +8,8 @@ ENV := . .lab/env
 STACK ?= dev
 # The language host asks pip for the list of packages at every start; older ones take three times as long.
 PIP := 26.3
+# As many labs as there are cores on a small machine: with more, everything that waits for a host takes too long.
+SIDE_BY_SIDE := --numprocesses 2
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -26,16 +28,16 @@ check: .venv/.dev  ## style and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 
 unit: .venv/.dev  ## the pure parts, and the hosts in memory
-	@.venv/bin/pytest tests/unit tests/property
+	@.venv/bin/pytest $(SIDE_BY_SIDE) --dist worksteal tests/unit tests/property
 
 lifecycle: .venv/.dev engine  ## the real engine on hosts in memory
-	@.venv/bin/pytest tests/lifecycle
+	@.venv/bin/pytest $(SIDE_BY_SIDE) --dist worksteal tests/lifecycle
 
 bench: .venv/.dev engine lab-image  ## the tutorial beside a hand-written shell, timed
 	@.venv/bin/python -m bench.bench_tutorial
 
 e2e: .venv/.dev engine lab-image  ## the real engine on real hosts
-	@.venv/bin/pytest tests/e2e -m "not thorough"
+	@.venv/bin/pytest $(SIDE_BY_SIDE) --dist loadfile tests/e2e -m "not thorough"
 
 thorough: .venv/.dev engine lab-image  ## those tests on real hosts that take too long for `make test`
 	@.venv/bin/pytest tests/e2e -m thorough

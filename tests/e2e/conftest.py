@@ -1,7 +1,8 @@
-"""One lab for the whole run, apart from the user's own: its directory, namespace and hosts are its own."""
+"""A lab for each process of the run, apart from the user's own: folder, namespace and hosts are its own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,14 +10,13 @@ import pytest
 from lab import Lab
 from tests.project import ROOT
 
-LAB = ROOT / ".lab" / "test"
+LAB = ROOT / ".lab" / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three bare hosts."""
     lab = Lab(LAB)
-    lab.up()
     lab.reset()
     yield lab
-    lab.down()
+    lab.down(cut=True)

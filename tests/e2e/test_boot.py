@@ -100,9 +100,8 @@ def assert_gone(tutorial: Tutorial) -> None:
     assert_same(dump_all(tutorial.lab), tutorial.before)
 
 
-@pytest.mark.parametrize(
-    "by", [pytest.param(by, marks=[] if by == "ifupdown" else pytest.mark.thorough) for by in ASKED]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("by", ASKED)
 def test_a_reboot_and_a_power_cut(lab: Lab, start: Start, by: str) -> None:
     tutorial = start(everywhere(lab, by))
     tutorial.project.up().check()

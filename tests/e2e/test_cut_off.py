@@ -114,16 +114,12 @@ def test_a_subnet_around_the_place_where_ssh_comes_from(lab: Lab, from_behind: P
     project.assert_clean()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("rule", "how"),
     [
         pytest.param(f"{SSH} {NEW} -j DROP", "it was undone at once", id="new connections"),
-        pytest.param(
-            f"{SSH} -j DROP",
-            "the host has undone it by itself after 50 s",
-            id="every connection",
-            marks=pytest.mark.thorough,
-        ),
+        pytest.param(f"{SSH} -j DROP", "the host has undone it by itself after 50 s", id="every connection"),
     ],
 )
 def test_a_firewall_that_leads_to_ssh_being_dropped(lab: Lab, start: Start, rule: str, how: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lab import Lab
 from tests.project import Project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough]
 
 SECONDS = 8  # that a container takes to end: `sleep` is its first process and heeds no signal
 

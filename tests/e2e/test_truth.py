@@ -41,7 +41,7 @@ def stack(
     project.destroy()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS[:2], pytest.param(SEEDS[2], marks=pytest.mark.thorough)])
 def test_the_wire_does_what_was_predicted(stack: Stack, seed: int) -> None:
     outcome = try_out(seed, stack.lab, stack.project)
     assert not outcome.disagreements, f"\n{outcome}"

@@ -156,31 +156,42 @@ def test_a_second_up_changes_nothing(tutorial: Tutorial) -> None:
 @pytest.mark.parametrize(
     ("host", "change", "word"),
     [
-        ("router", "ip address del 172.16.10.1/24 dev eth2.10", "eth2.10 lacks address 172.16.10.1/24"),
-        ("router", "ip link del eth2.20", "eth2.20"),
-        ("host1", "ip link del eth2.10", "host1-eth2.10"),
-        ("router", "iptables -D $(iptables -S | grep -om1 'MVF-[^ ]*-VLANS') 1", "lacks the rule"),
-        ("router", "sysctl -w net.ipv4.ip_forward=0", "net.ipv4.ip_forward is 0 instead of 1"),
-        ("host2", "docker rm -f bbox3", "bbox3"),
-        ("host1", "docker stop -t 0 bbox2", "bbox2"),
-        ("host1", "docker network disconnect mac_net10 bbox1", "bbox1 is not on mac_net10"),
-        (
+        pytest.param(
+            "router",
+            "ip address del 172.16.10.1/24 dev eth2.10",
+            "eth2.10 lacks address 172.16.10.1/24",
+            id="address",
+        ),
+        pytest.param("router", "ip link del eth2.20", "eth2.20", id="router-link"),
+        pytest.param("host1", "ip link del eth2.10", "host1-eth2.10", id="host-link"),
+        pytest.param(
+            "router",
+            "iptables -D $(iptables -S | grep -om1 'MVF-[^ ]*-VLANS') 1",
+            "lacks the rule",
+            id="rule",
+        ),
+        pytest.param(
+            "router",
+            "sysctl -w net.ipv4.ip_forward=0",
+            "net.ipv4.ip_forward is 0 instead of 1",
+            id="ip_forward",
+        ),
+        pytest.param("host2", "docker rm -f bbox3", "bbox3", id="container"),
+        pytest.param("host1", "docker stop -t 0 bbox2", "bbox2", id="stopped", marks=pytest.mark.thorough),
+        pytest.param(
+            "host1",
+            "docker network disconnect mac_net10 bbox1",
+            "bbox1 is not on mac_net10",
+            id="detached",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
             "host2",
             "docker network disconnect mac_net20 bbox4; docker network connect bridge bbox3; "
             "docker network connect --ip 172.16.20.77 mac_net20 bbox4",
             "bbox4 has 172.16.20.77 on mac_net20 instead of 172.16.20.11",
+            id="container-address",
         ),
-    ],
-    ids=[
-        "address",
-        "router-link",
-        "host-link",
-        "rule",
-        "ip_forward",
-        "container",
-        "stopped",
-        "detached",
-        "container-address",
     ],
 )
 def test_a_change_by_hand_is_seen_and_mended(tutorial: Tutorial, host: str, change: str, word: str) -> None:
