@@ -160,6 +160,42 @@ def table_clobbered(stage: Stage, attempt: Attempt) -> None:
     run.check()
 
 
+# Somebody's firewall program again: the first load shuts ssh out of the host, the next one lets it in again.
+_SHUTTING_OUT = """\
+#!/bin/sh
+/usr/sbin/iptables-restore "$@"
+status=$?
+if mkdir /run/shut-out; then
+    iptables -I INPUT {rule}
+else
+    iptables -D INPUT {rule}
+fi
+exit $status
+"""
+SHUT_OUT = (
+    ("-p tcp --dport 22 -m conntrack --ctstate NEW -j DROP", "it was undone at once"),
+    ("-p tcp --dport 22 -j DROP", "the host has undone it by itself after 50 s"),
+)
+
+
+def ssh_shut_out(stage: Stage, attempt: Attempt) -> None:
+    rule, how = SHUT_OUT[attempt.number % len(SHUT_OUT)]
+    path = "/usr/local/sbin/iptables-restore"
+    script = _SHUTTING_OUT.format(rule=rule)
+    firewall = "iptables-save | grep -v '^[#:]'; cat /etc/macvlan-fabric/*/firewall"
+    stage.set_up(attempt.action)
+    before = stage.on("router", firewall)
+    stage.lab.ssh("router", "sh", "-c", f"cat >{path} && chmod 755 {path}", input=script, check=True)
+    try:
+        run = stage.begin(attempt.action).finish()
+    finally:
+        stage.on("router", f"rm -rf {path} /run/shut-out")
+    assert run.status != 0, run.output
+    told(run, "router")
+    assert f"{how}, and nothing was made persistent" in run.output, run.output
+    assert stage.on("router", firewall) == before
+
+
 def disk_full(stage: Stage, attempt: Attempt) -> None:
     host = ("router", "host1")[attempt.number % 2]
     stage.on(
@@ -254,6 +290,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault("host key changed", "known_hosts: host1, router", 2, ("update",), host_key_changed),
     Fault("destroy twice", "the user", 2, ("destroy",), destroyed_twice),
     Fault("destroy with a container attached by hand", "host1", 2, ("destroy",), container_attached_by_hand),
+    Fault(
+        "firewall change that drops ssh",
+        "router: new connections, every connection",
+        2,
+        ("update",),
+        ssh_shut_out,
+    ),
     Fault("disk full", "router, host1", 2, ("up",), disk_full),
     Fault("/etc read-only", "router, host1", 2, ("up",), read_only_etc),
     Fault("table clobbered between read and write", "router", 3, ("update",), table_clobbered),
