@@ -6,7 +6,6 @@ Each test starts from bare hosts and leaves them so, byte by byte.
 from __future__ import annotations
 
 import copy
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from lab import Lab
 from tests.e2e.hostdump import assert_same, dump_all
 from tests.e2e.test_tutorial import Tutorial, tutorial_topology
+from tests.faults.running import Running
 from tests.project import Project, Run
 
 pytestmark = pytest.mark.e2e
@@ -198,23 +198,7 @@ def test_a_power_cut_in_the_middle_of_an_apply(lab: Lab, start: Start, host: str
 
 
 def up_with_a_power_cut(tutorial: Tutorial, host: str, words: str) -> Run:
-    project = tutorial.project
-    argv = ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--color", "never"]
-    said = []
-    with subprocess.Popen(
-        argv,
-        cwd=project.folder,
-        env=project.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        for line in running.stdout:
-            said.append(line)
-            if words in line:
-                tutorial.lab.kill(host)
-    output = "".join(said)
-    assert words in output, output
-    return Run(tuple(argv), running.returncode, output)
+    running = Running(tutorial.project, "up", "--skip-preview", "--yes")
+    assert running.await_line(words), running.finish().output
+    tutorial.lab.kill(host)
+    return running.finish()
