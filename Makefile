@@ -46,7 +46,7 @@ truth: .venv/.dev engine lab-image  ## N random topologies (25) from seed SEED (
 	@.venv/bin/python -m tests.e2e.truth --count $(or $(N),25) --seed $(or $(SEED),1)
 
 faults: .venv/.dev engine lab-image  ## everything that can go wrong goes wrong; docs/reliability.md tells
-	@.venv/bin/python -m tests.faults --seed $(or $(SEED),1) --document docs/reliability.md
+	@.venv/bin/python -m tests.faults --seed $(or $(SEED),1) $(if $(RECORD),--record $(RECORD)) --document docs/reliability.md
 
 engine:  ## build the Pulumi engine if there is none
 	@$(PYTHON) -m engine build

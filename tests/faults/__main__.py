@@ -19,8 +19,9 @@ from pathlib import Path
 from engine.recipe import cache_folder
 from engine.shell import environment
 from lab import Lab
-from tests.faults.attempt import Outcome, schedule, try_out
+from tests.faults.attempt import Attempt, schedule, try_out
 from tests.faults.matrix import FAULTS
+from tests.faults.record import Record
 from tests.faults.report import document, table
 from tests.faults.stage import Stage
 from tests.project import ROOT
@@ -32,13 +33,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--times", type=int, help="tries of each at most, if the matrix says more")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (1)")
     parser.add_argument("--document", type=Path, help="write the outcome to this file, too")
+    parser.add_argument("--record", type=Path, help="keep the outcomes in this file, and make no try twice")
     parser.add_argument("--dir", type=Path, default=ROOT / ".lab" / "faults", help="the lab's folder")
     arguments = parser.parse_args(argv)
     only = arguments.only or [""]
     faults = [fault for fault in FAULTS if any(part in fault.name for part in only)]
-    lab = Lab(arguments.dir)
-    lab.up()
-    outcomes: list[Outcome] = []
+    record = Record(arguments.record, arguments.seed)
+    tries = schedule(
+        faults, arguments.seed, lambda fault: min(arguments.times or fault.times, fault.times), record.has
+    )
+    try:
+        if attempts := list(tries):
+            _play(attempts, Lab(arguments.dir), record)
+    finally:
+        print(f"\n{table(faults, record.outcomes)}\nseed {arguments.seed}")
+    if arguments.document:
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        arguments.document.write_text(
+            document(faults, record.outcomes, date=today, seed=arguments.seed, versions=record.versions)
+        )
+    return 0 if all(outcome.holds for outcome in record.outcomes) else 1
+
+
+def _play(attempts: Sequence[Attempt], lab: Lab, record: Record) -> None:
+    """Make these tries, one after the other, on one lab."""
     try:
         with tempfile.TemporaryDirectory() as folder:
             state = Path(folder, "state")
@@ -46,25 +64,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings = environment(cache_folder(), state, ROOT / ".venv").applied_to(os.environ)
             stage = Stage(lab, Path(folder), settings)
             stage.renew()
+            record.tried_with(_versions(stage))
             try:
-                for attempt in schedule(
-                    faults, arguments.seed, lambda fault: min(arguments.times or fault.times, fault.times)
-                ):
+                for attempt in attempts:
                     started = time.monotonic()
-                    outcomes.append(try_out(stage, attempt))
-                    print(f"[{time.monotonic() - started:3.0f} s] {outcomes[-1]}", flush=True)
-                versions = _versions(stage)
+                    outcome = try_out(stage, attempt)
+                    record.add(outcome)
+                    print(f"[{time.monotonic() - started:3.0f} s] {outcome}", flush=True)
             finally:
                 stage.end()
     finally:
-        lab.down()
-        print(f"\n{table(faults, outcomes)}\nseed {arguments.seed}")
-    if arguments.document:
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        arguments.document.write_text(
-            document(faults, outcomes, date=today, seed=arguments.seed, versions=versions)
-        )
-    return 0 if all(outcome.holds for outcome in outcomes) else 1
+        lab.down(cut=True)
 
 
 def _versions(stage: Stage) -> list[str]:

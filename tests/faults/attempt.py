@@ -99,9 +99,22 @@ def _gist(complaint: str) -> str:
     return "\n".join(gist.splitlines()[-40:])
 
 
-def schedule(faults: Sequence[Fault], seed: int, times: Callable[[Fault], int]) -> Iterator[Attempt]:
-    """All tries in their order. Hosts are looked at as a whole where the next try needs bare ones anyway."""
-    drawn = [Attempt(fault, number, seed, False) for fault in faults for number in range(times(fault))]
+def schedule(
+    faults: Sequence[Fault],
+    seed: int,
+    times: Callable[[Fault], int],
+    made: Callable[[str, int], bool] = lambda _fault, _number: False,
+) -> Iterator[Attempt]:
+    """The tries in their order, without those that were `made` already.
+
+    Hosts are looked at as a whole where the next try needs bare ones anyway.
+    """
+    drawn = [
+        Attempt(fault, number, seed, False)
+        for fault in faults
+        for number in range(times(fault))
+        if not made(fault.name, number)
+    ]
     for attempt, following in zip(drawn, [*drawn[1:], None], strict=True):
         settles = following is None or following.fault is not attempt.fault or following.action == "up"
         yield Attempt(attempt.fault, attempt.number, seed, settles)
