@@ -48,7 +48,9 @@ def environment(cache: Path, state: Path, venv: Optional[Path] = None) -> Enviro
     """
     path = [venv.absolute() / "bin"] if venv else []
     settings = {
-        "PULUMI_BACKEND_URL": "file://" + percent_encode(str(state.absolute())),
+        # Else the backend writes another file beside each of its own, and not in one step: an engine that is
+        # killed meanwhile leaves an empty one, and then no command can read the state any more ("EOF").
+        "PULUMI_BACKEND_URL": f"file://{percent_encode(str(state.absolute()))}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": LAB_PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",  # else every command asks api.pulumi.com for newer versions
     }

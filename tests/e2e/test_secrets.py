@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -64,7 +64,7 @@ def stack(
     commands.touch()
     environment = engine_environment | {"PATH": _noting_ssh(folder, commands, engine_environment["PATH"])}
     project = Project(folder / "project", environment)
-    state = Path(re.sub("^file://", "", environment["PULUMI_BACKEND_URL"]))
+    state = Path(urlsplit(environment["PULUMI_BACKEND_URL"]).path)
     stack = Stack(lab, project, state, commands, [])
     project.write(
         {

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from lab import Lab
 from tests.e2e.hostdump import assert_same, dump_all
@@ -68,7 +69,7 @@ class Stage:
 
     def forget_state(self) -> None:
         """Lose the stack's state, and begin a new one of the same name."""
-        backend = Path(self.project.environment["PULUMI_BACKEND_URL"].removeprefix("file://"), ".pulumi")
+        backend = Path(urlsplit(self.project.environment["PULUMI_BACKEND_URL"]).path, ".pulumi")
         for file in list(backend.rglob(f"{self.project.stack}*")):  # its checkpoint and lock, however broken
             if file.is_dir():
                 shutil.rmtree(file)

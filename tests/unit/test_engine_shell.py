@@ -72,14 +72,14 @@ def test_the_backend_url_names_the_state_folder_whatever_it_is_called(name: str)
     assert url.isascii()
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc, unquote(parts.path)) == ("file", "", str(state.absolute()))
-    assert (parts.query, parts.fragment) == ("", "")
+    assert (parts.query, parts.fragment) == ("metadata=skip", "")
 
 
 def test_an_official_pulumi_keeps_its_home_and_its_downloads(official: Path, tmp_path: Path) -> None:
     wanted = environment(tmp_path / "cache", tmp_path / "state", tmp_path / "venv")
     assert wanted.path == (tmp_path / "venv" / "bin",)
     assert wanted.settings == {
-        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}",
+        "PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": shell.LAB_PASSPHRASE,
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
@@ -121,7 +121,7 @@ def test_env_makes_the_state_folder(official: Path, tmp_path: Path) -> None:
     state = tmp_path / "a" / "state"
     answer = command("env", "--state", str(state), PATH=str(official.parent))
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert f"export PULUMI_BACKEND_URL=file://{state}\n" in answer.stdout
+    assert f"export PULUMI_BACKEND_URL='file://{state}?metadata=skip'\n" in answer.stdout
     assert state.is_dir()
 
 
