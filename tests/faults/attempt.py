@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from random import Random
 from typing import Literal
 
@@ -115,7 +116,7 @@ def schedule(
         for number in range(times(fault))
         if not made(fault.name, number)
     ]
-    for attempt, following in zip(drawn, [*drawn[1:], None], strict=True):
+    for attempt, following in zip_longest(drawn, drawn[1:]):
         settles = following is None or following.fault is not attempt.fault or following.action == "up"
         yield Attempt(attempt.fault, attempt.number, seed, settles)
 

@@ -47,7 +47,7 @@ def document(
         [
             "# Reliability",
             "",
-            "Written by `make faults` from a run; not to be edited. Three hosts of the lab, with somebody",
+            "Written by `make faults`; not to be edited. Three hosts of the lab, with somebody",
             "else's links, rules, files and containers on each; the tutorial and a variant of it; and all",
             "of this table went wrong, one after the other.",
             "",

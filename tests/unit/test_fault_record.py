@@ -30,6 +30,7 @@ def test_it_is_not_tried_again(tmp_path: Path) -> None:
     rest = [(a.fault.name, a.number) for a in schedule(FAULTS, 1, lambda fault: fault.times, record.has)]
     assert ("disk full", 0) not in rest
     assert len(rest) == sum(fault.times for fault in FAULTS) - 1
+    assert list(schedule(FAULTS, 1, lambda fault: fault.times, lambda _fault, _number: True)) == []
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
