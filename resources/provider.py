@@ -35,7 +35,6 @@ from pulumi.dynamic import (
 from hosts.change import Change
 from hosts.errors import HostError
 from hosts.host import Host
-from resources.orphan import end_with_engine
 from resources.session import on_host
 
 T = TypeVar("T")
@@ -147,7 +146,6 @@ class HostResource(Resource):
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:
-    end_with_engine()
     return on_host(props["host"], props["address"], props.get("ssh_config"), operation)
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from hosts.host import Host
 from hosts.ssh import Target
+from resources.orphan import end_with_engine
 
 T = TypeVar("T")
 
@@ -24,9 +25,11 @@ def target(name: str, address: str, ssh_config: str | None) -> Target:
 def on_host(name: str, address: str, ssh_config: str | None, operation: Callable[[Host], Awaitable[T]]) -> T:
     """Do something on a host over this process's one connection to it; waits for the result.
 
-    Raises `hosts.errors.HostError`.
+    From now on the process ends with its engine. Raises `hosts.errors.HostError`.
     """
     from hosts import loop
+
+    end_with_engine()
 
     async def work() -> T:
         return await operation(await session(name, address, ssh_config))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.project import ROOT
 
+# It sleeps as one that waits for a host; how long decides whether its end comes before the work's.
 PROVIDER = """
 import time
 from resources.orphan import end_with_engine
