@@ -45,7 +45,7 @@ thorough: .venv/.dev engine lab-image  ## those tests on real hosts that take to
 truth: .venv/.dev engine lab-image  ## N random topologies (25) from seed SEED (1) on: predictions against the wire
 	@.venv/bin/python -m tests.e2e.truth --count $(or $(N),25) --seed $(or $(SEED),1)
 
-faults: .venv/.dev engine lab-image  ## everything that can go wrong goes wrong; docs/reliability.md tells
+faults: .venv/.dev engine lab-image  ## everything that can go wrong goes wrong (RECORD=file: go on where a run was ended)
 	@.venv/bin/python -m tests.faults --seed $(or $(SEED),1) $(if $(RECORD),--record $(RECORD)) --document docs/reliability.md
 
 engine:  ## build the Pulumi engine if there is none

@@ -150,11 +150,18 @@ exec /usr/sbin/iptables-restore "$@"
 """
 
 
+_INTERPOSER = "/usr/local/sbin/iptables-restore"  # is found before the real one
+
+
+def _interpose(stage: Stage, script: str) -> None:
+    """Have the router run this whenever iptables-restore is called."""
+    install = f"cat >{_INTERPOSER} && chmod 755 {_INTERPOSER}"
+    stage.lab.ssh("router", "sh", "-c", install, input=script, check=True)
+
+
 def table_clobbered(stage: Stage, attempt: Attempt) -> None:
     """After the tables were read, and right before iptables-restore begins."""
-    path = "/usr/local/sbin/iptables-restore"
-    script = _INTERPOSED.format(clobber=CLOBBERS[attempt.number % len(CLOBBERS)])
-    stage.lab.ssh("router", "sh", "-c", f"cat >{path} && chmod 755 {path}", input=script, check=True)
+    _interpose(stage, _INTERPOSED.format(clobber=CLOBBERS[attempt.number % len(CLOBBERS)]))
     run = stage.begin(attempt.action).finish()
     assert stage.on("router", "ls /usr/local/sbin") == "", "iptables-restore was not called"
     run.check()
@@ -180,16 +187,14 @@ SHUT_OUT = (
 
 def ssh_shut_out(stage: Stage, attempt: Attempt) -> None:
     rule, how = SHUT_OUT[attempt.number % len(SHUT_OUT)]
-    path = "/usr/local/sbin/iptables-restore"
-    script = _SHUTTING_OUT.format(rule=rule)
     firewall = "iptables-save | grep -v '^[#:]'; cat /etc/macvlan-fabric/*/firewall"
     stage.set_up(attempt.action)
     before = stage.on("router", firewall)
-    stage.lab.ssh("router", "sh", "-c", f"cat >{path} && chmod 755 {path}", input=script, check=True)
+    _interpose(stage, _SHUTTING_OUT.format(rule=rule))
     try:
         run = stage.begin(attempt.action).finish()
     finally:
-        stage.on("router", f"rm -rf {path} /run/shut-out")
+        stage.on("router", f"rm -rf {_INTERPOSER} /run/shut-out")
     assert run.status != 0, run.output
     told(run, "router")
     assert f"{how}, and nothing was made persistent" in run.output, run.output
