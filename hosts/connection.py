@@ -181,6 +181,23 @@ class RemoteHost:
             raise self._refusal(refused, what) from None
         return Completed(tuple(argv), int(status), stdout, stderr)
 
+    async def exchange(self, path: str, said: bytes, *, deadline: float = DEADLINE) -> bytes | None:
+        what = f"ask {path}"
+        try:
+            heard = await self._request(
+                b"exchange",
+                b"%g" % deadline,
+                self._bytes(path, "a path"),
+                said,
+                what=what,
+                deadline=deadline + GRACE,
+            )
+        except Late:
+            raise DeadlineExceeded(self.name, f"{what}: no answer within {deadline:g} s") from None
+        except Refused as refused:
+            raise self._refusal(refused, what) from None
+        return heard[0] if heard else None
+
     async def read(self, path: str) -> bytes | None:
         content = await self._file(b"read", path)
         return content[0] if content else None

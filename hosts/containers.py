@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from hosts.change import Change
-from hosts.docker import ContainerFacts, docker, read_containers
+from hosts.docker import ContainerFacts, connect, disconnect, read_containers
 from hosts.errors import HostError
 from hosts.host import Host
 
@@ -33,13 +33,13 @@ async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change
         for network, attached in container.networks.items():
             address = wanted[container.name].get(network)
             if address is None or attached.wished != address:
-                await docker(host, "network", "disconnect", "--force", network, container.id)
+                await disconnect(host, container, network)
                 done.append(f"took {container.name} off {network}")
     for container in found:
         for network, address in wanted[container.name].items():
             attached_now = container.networks.get(network)
             if attached_now is None or attached_now.wished != address:
-                await docker(host, "network", "connect", "--ip", str(address), network, container.id)
+                await connect(host, container, network, address)
                 done.append(f"put {container.name} on {network} as {address}")
     return Change(tuple(done))
 
@@ -100,7 +100,7 @@ async def ensure_detached(host: Host, container: str, network: str, owner: str) 
         if not found or network not in found[0].networks:
             return Change()
         try:
-            await docker(host, "network", "disconnect", "--force", network, found[0].id)
+            await disconnect(host, found[0], network)
             return Change((f"took {container} off {network}",))
         except HostError as error:
             complaint = error

@@ -1,19 +1,25 @@
-"""What Docker has on a host: its networks and containers, as facts, through docker's own client."""
+"""What Docker has on a host, its networks and containers, as facts, and the little that we change of it.
+
+Everything here raises Unsupported without docker, or if its daemon does not run, and HostError with the
+daemon's words if it refuses.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
+from urllib.parse import quote
 
-from hosts.errors import HostError, Unsupported
-from hosts.host import Completed, Host
+from hosts.daemon import PATIENCE, ask, change, list_containers
+from hosts.errors import HostError
+from hosts.host import Host
 from hosts.ownership import DOCKER_LABEL
 
-# What docker's client says without a daemon: up to version 28, and from then on.
-_DAEMON_DOWN = ("Cannot connect to the Docker daemon", "failed to connect to the docker API")
+STOPPING = 10  # seconds that Docker gives a container to stop, if it says nothing else
+AT_ONCE = 16  # questions about single objects
 
 
 @dataclass(frozen=True)
@@ -51,72 +57,83 @@ class Attached:
 
 
 async def read_networks(host: Host) -> tuple[NetworkFacts, ...]:
-    """Every docker network. Raises Unsupported without docker, or if its daemon does not run."""
-    ids = (await docker(host, "network", "ls", "--no-trunc", "--format", "{{.ID}}")).stdout.decode().split()
-    return tuple(map(_network, await _inspect(host, "network", ids)))
+    """Every docker network."""
+    return tuple(map(_network, await ask(host, "/networks")))
 
 
 async def read_network(host: Host, name: str) -> NetworkFacts | None:
-    """The docker network of that name; None if it is not there, or no daemon runs that could tell."""
-    found = map(_network, await _inspect(host, "network", [name]))
-    return next((network for network in found if network.name == name), None)  # not one with such an id
+    """The docker network of that name; None if it is not there."""
+    return next((network for network in await read_networks(host) if network.name == name), None)
 
 
 async def read_containers(
-    host: Host, names: Iterable[str] | None = None, *, owner: str | None = None
+    host: Host, names: Iterable[str], *, owner: str | None = None
 ) -> tuple[ContainerFacts, ...]:
-    """The containers of these names that are there, or all; of that owner, if one is given.
+    """The containers of these names or ids that are there; of that owner, if one is given."""
+    wanted = list(names)
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    Raises as `read_networks` does.
-    """
-    if names is None:
-        only = ("--filter", f"label={DOCKER_LABEL}={owner}") if owner is not None else ()
-        listed = await docker(host, "ps", "--all", "--quiet", "--no-trunc", *only)
-        names = listed.stdout.decode().split()
-    found = map(_container, await _inspect(host, "container", list(names)))
-    return tuple(container for container in found if owner in (None, container.owner))
+    async def read(name: str) -> Any:
+        async with gate:
+            return await ask(host, f"/containers/{quote(name, safe='')}/json")
 
-
-async def has_docker(host: Host) -> bool:
-    """Whether docker's client is there; its daemon may be down."""
-    try:
-        await host.run(["docker", "--version"])
-    except Unsupported:
-        return False
-    return True
+    found = [_container(facts) for facts in await asyncio.gather(*map(read, wanted)) if facts]
+    return tuple(
+        container
+        for container in found
+        if owner in (None, container.owner)
+        and (container.name in wanted or container.id in wanted)  # else the name is how an id begins
+    )
 
 
-async def docker(host: Host, *arguments: str, deadline: float = 60.0) -> Completed:
-    """Run docker's client. Raises Unsupported without it or its daemon, HostError if it fails."""
-    try:
-        done = await host.run(["docker", *arguments], deadline=deadline)
-    except Unsupported:
-        raise Unsupported(
-            host.name,
-            "there is no program docker, which its networks and containers need",
-            "install Docker on the host, with its command line",
-        ) from None
-    if done.status:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.status}"]
-        failed = f"`docker {' '.join(arguments[:2])}` failed: {said[-1]}"
-        if any(words in said[-1] for words in _DAEMON_DOWN):
-            raise Unsupported(host.name, failed, "start it on the host: systemctl start docker")
-        raise HostError(host.name, failed)
-    return done
+async def read_containers_of(host: Host, owner: str) -> tuple[ContainerFacts, ...]:
+    """The owner's containers."""
+    labelled = await list_containers(host, "label", f"{DOCKER_LABEL}={owner}")
+    return await read_containers(host, labelled, owner=owner)
 
 
-async def _inspect(host: Host, kind: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What docker says of those that are there; one may vanish at any moment, which is no failure."""
-    if not names:
-        return []
-    done = await host.run(["docker", "inspect", "--type", kind, *names])
-    try:
-        facts: list[dict[str, Any]] = json.loads(done.stdout or b"[]")
-    except ValueError:
-        raise HostError(
-            host.name, f"`docker inspect` makes no sense: {done.stdout[:200].decode(errors='replace')}"
-        ) from None
-    return facts
+async def read_containers_on(host: Host, networks: Collection[str]) -> tuple[ContainerFacts, ...]:
+    """The containers on docker networks of these names, running or not, whose ever they are."""
+    attached = await read_containers(host, await list_containers(host, "network", *networks))
+    return tuple(each for each in attached if not each.networks.keys().isdisjoint(networks))
+
+
+async def remove_containers(host: Host, containers: Sequence[ContainerFacts]) -> None:
+    """Stop containers, each with its own grace but all at once, and remove them with their volumes."""
+
+    async def remove(container: ContainerFacts) -> None:
+        grace = STOPPING if container.grace is None else container.grace
+        it = f"/containers/{container.id}"
+        await change(host, f"stop {container.name}", "POST", f"{it}/stop", deadline=grace + PATIENCE)
+        await change(host, f"remove {container.name}", "DELETE", f"{it}?force=true&v=true")
+
+    outcomes = await asyncio.gather(*map(remove, containers), return_exceptions=True)
+    failure = next((outcome for outcome in outcomes if outcome is not None), None)
+    if failure is None:
+        return
+    # What somebody else is about to remove, Docker refuses to remove; it may be gone by now.
+    if not isinstance(failure, HostError) or await read_containers(host, [each.id for each in containers]):
+        raise failure
+
+
+async def remove_network(host: Host, network: NetworkFacts) -> None:
+    """Remove a docker network that no container is on."""
+    await change(host, f"remove the network {network.name}", "DELETE", f"/networks/{network.id}")
+
+
+async def connect(host: Host, container: ContainerFacts, network: str, address: IPv4Address) -> None:
+    """Put a container on a docker network, with that address."""
+    place = {"IPAMConfig": {"IPv4Address": str(address)}}
+    wish = {"Container": container.id, "EndpointConfig": place}
+    path = f"/networks/{quote(network, safe='')}/connect"
+    await change(host, f"put {container.name} on {network} as {address}", "POST", path, wish)
+
+
+async def disconnect(host: Host, container: ContainerFacts, network: str) -> None:
+    """Take a container off a docker network."""
+    wish = {"Container": container.id, "Force": True}
+    path = f"/networks/{quote(network, safe='')}/disconnect"
+    await change(host, f"take {container.name} off {network}", "POST", path, wish)
 
 
 def _network(facts: Mapping[str, Any]) -> NetworkFacts:

@@ -25,6 +25,7 @@ from typing import Any
 
 from hosts import ifupdown
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, PROGRAM_FILE, PROGRAM_TEXT, UNIT_FOLDER, Unit
+from hosts.daemon import SOCKET
 from hosts.errors import ConflictError, DeadlineExceeded, HostError, HostUnreachable, Unsupported
 from hosts.fake_docker import Docker
 from hosts.fake_kernel import FORWARDING, Kernel
@@ -387,8 +388,8 @@ class Machine:
                 return 0, f"{_XTABLES_INODE}\n", ""
             case ("modprobe", "--dry-run", "--quiet", module):
                 return (0 if module in self.modules else 1), "", ""
-            case ("docker", *arguments):
-                return self._docker(arguments)
+            case ("sh", "-c", "command -v docker"):
+                return (1 if self.docker is None or "docker" in self.missing else 0), "", ""
         raise AssertionError(f"this fake host does not know {' '.join(argv)!r}")
 
     def _iptables_restore(self, text: str, seconds: int) -> tuple[int, str, str]:
@@ -491,10 +492,9 @@ class Machine:
             word for line in lines if line.startswith("WantedBy=") for word in line.split("=", 1)[1].split()
         ]
 
-    def _docker(self, arguments: list[str]) -> tuple[int, str, str]:
-        if self.docker is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "docker")
-        return self.docker.run(arguments)
+    def exchange(self, path: str, said: bytes) -> bytes | None:
+        """What who listens on a Unix socket answers; None if nobody does."""
+        return self.docker.exchange(said) if self.docker and path == SOCKET else None
 
     # as text and as data
 
@@ -756,6 +756,11 @@ class FakeHost(Host):
             except FileNotFoundError:
                 raise Unsupported(self._name, f"there is no program {argv[0]}", "install it") from None
             return Completed(tuple(argv), status, out.encode(), err.encode())
+
+    async def exchange(self, path: str, said: bytes, *, deadline: float = DEADLINE) -> bytes | None:
+        del deadline
+        with self._step(f"ask {path} {said.splitlines()[0].decode()}") as machine:
+            return machine.exchange(path, said)
 
     async def read(self, path: str) -> bytes | None:
         with self._step(f"read {path}") as machine:

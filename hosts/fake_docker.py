@@ -1,71 +1,79 @@
-"""The part of Docker that we deal with by its command line: networks, containers, who is on what."""
+"""The part of Docker's daemon that we deal with: networks, containers, who is on what."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+Answer = tuple[int, Any]  # HTTP status and what is said, as data
 
 
 @dataclass
 class Docker:
-    """What a daemon knows, each object as `docker inspect` prints it."""
+    """What a daemon knows, each object as it is shown by `docker inspect`."""
 
     networks: list[dict[str, Any]] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
+    running: bool = True  # the daemon
 
-    def run(self, arguments: Sequence[str]) -> tuple[int, str, str]:
-        """Exit status and output; AssertionError if the command is not known."""
-        match tuple(arguments):
-            case ("--version",):
-                return 0, "Docker version 26.1.5\n", ""
-            case ("network", "ls", "--no-trunc", "--format", "{{.ID}}"):
-                return 0, "".join(f"{network['Id']}\n" for network in self.networks), ""
-            case ("ps", "--all", "--quiet", "--no-trunc", *only):
-                return 0, "".join(f"{c['Id']}\n" for c in self.containers if self._has_label(c, only)), ""
-            case ("inspect", "--type", "network", *names):
-                return self._inspected(self.networks, names)
-            case ("inspect", "--type", "container", *names):
-                return self._inspected(self.containers, names)
-            case ("stop", *names):
-                return self._missing(self.containers, names) or (0, "", "")
-            case ("rm", "--force", "--volumes", *names):
-                missing = self._missing(self.containers, names)
-                self.containers = [c for c in self.containers if not self._is(c, names)]
-                return missing or (0, "", "")
-            case ("network", "rm", *names):
-                busy = [n for n in self.networks if self._is(n, names) and self._on(n["Name"])]
-                if busy:
-                    return 1, "", f"error: network {busy[0]['Name']} has active endpoints\n"
-                missing = self._missing(self.networks, names)
-                self.networks = [n for n in self.networks if not self._is(n, names)]
-                return missing or (0, "", "")
-            case ("network", "disconnect", "--force", network, name):
-                return self._disconnect(network, name)
-            case ("network", "connect", "--ip", address, network, name):
-                return self._connect(network, name, address)
-        raise AssertionError(f"this fake docker does not know {arguments}")
+    def exchange(self, request: bytes) -> bytes | None:
+        """The answer to a request of the Engine API; None while it does not run."""
+        if not self.running:
+            return None
+        head, _, body = request.partition(b"\r\n\r\n")
+        method, path, _ = head.splitlines()[0].decode().split(" ")
+        status, answer = self._answer(method, path, json.loads(body) if body else None)
+        said = b"" if answer is None else json.dumps(answer).encode()
+        return f"HTTP/1.0 {status} Fake\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said
 
-    @staticmethod
-    def _is(thing: dict[str, Any], names: Sequence[str]) -> bool:
-        return thing["Id"] in names or thing["Name"].removeprefix("/") in names
+    def _answer(self, method: str, path: str, wish: Any) -> Answer:
+        """AssertionError if the request is not known."""
+        url = urlsplit(path)
+        match method, *unquote(url.path).strip("/").split("/"):
+            case "GET", "networks":
+                return 200, self.networks
+            case "GET", "containers", "json":
+                return 200, self._listed(json.loads(parse_qs(url.query)["filters"][0]))
+            case "GET", "containers", name, "json":
+                container = self._container(name)
+                return (200, container) if container else _missing(name)
+            case "POST", "containers", name, "stop":
+                return (304, None) if self._container(name) else _missing(name)
+            case "DELETE", "containers", name:
+                container = self._container(name)
+                if container is None:
+                    return _missing(name)
+                self.containers.remove(container)
+                return 204, None
+            case "DELETE", "networks", name:
+                return self._remove_network(name)
+            case "POST", "networks", network, "disconnect":
+                return self._disconnect(network, wish["Container"])
+            case "POST", "networks", network, "connect":
+                address = wish["EndpointConfig"]["IPAMConfig"]["IPv4Address"]
+                return self._connect(network, wish["Container"], address)
+        raise AssertionError(f"this fake docker does not know {method} {path}")
 
-    @staticmethod
-    def _has_label(container: dict[str, Any], only: Sequence[str]) -> bool:
-        if not only:
-            return True
-        _, key, value = only[1].split("=", 2)  # --filter label=KEY=VALUE
-        return bool(container["Config"]["Labels"].get(key) == value)
+    def _listed(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+        match filters:
+            case {"label": [label]}:
+                key, _, value = label.partition("=")
+                return [c for c in self.containers if c["Config"]["Labels"].get(key) == value]
+            case {"network": names}:
+                return [
+                    c
+                    for c in self.containers
+                    if not c["NetworkSettings"]["Networks"].keys().isdisjoint(names)
+                ]
+        raise AssertionError(f"this fake docker does not know the filters {filters}")
 
-    def _inspected(self, things: list[dict[str, Any]], names: Sequence[str]) -> tuple[int, str, str]:
-        found = [thing for thing in things if self._is(thing, names)]
-        missing = self._missing(things, names)
-        return (1 if missing else 0), json.dumps(found), (missing[2] if missing else "")
+    def _container(self, name: str) -> dict[str, Any] | None:
+        return next((c for c in self.containers if name in (c["Id"], c["Name"].removeprefix("/"))), None)
 
-    def _missing(self, things: list[dict[str, Any]], names: Sequence[str]) -> tuple[int, str, str] | None:
-        missing = [name for name in names if not any(self._is(thing, [name]) for thing in things)]
-        return (1, "", f"Error response from daemon: No such object: {missing[0]}\n") if missing else None
+    def _network(self, name: str) -> dict[str, Any] | None:
+        return next((n for n in self.networks if name in (n["Id"], n["Name"])), None)
 
     def _on(self, network: str) -> list[dict[str, Any]]:
         """The places on a network that are taken."""
@@ -75,26 +83,42 @@ class Docker:
             if network in c["NetworkSettings"]["Networks"]
         ]
 
-    def _container(self, name: str) -> dict[str, Any] | None:
-        return next((c for c in self.containers if self._is(c, [name])), None)
+    def _remove_network(self, name: str) -> Answer:
+        network = self._network(name)
+        if network is None:
+            return _missing(name)
+        if self._on(network["Name"]):
+            return _refused(
+                403, f"error while removing network: network {network['Name']} has active endpoints"
+            )
+        self.networks.remove(network)
+        return 204, None
 
-    def _disconnect(self, network: str, name: str) -> tuple[int, str, str]:
+    def _disconnect(self, network: str, name: str) -> Answer:
         container = self._container(name)
         if container is None or network not in container["NetworkSettings"]["Networks"]:
-            return 1, "", f"Error response from daemon: container {name} is not connected to {network}\n"
+            return _refused(404, f"container {name} is not connected to network {network}")
         del container["NetworkSettings"]["Networks"][network]
-        return 0, "", ""
+        return 200, None
 
-    def _connect(self, network: str, name: str, address: str) -> tuple[int, str, str]:
+    def _connect(self, network: str, name: str, address: str) -> Answer:
         container = self._container(name)
-        if container is None or not any(self._is(n, [network]) for n in self.networks):
-            return 1, "", "Error response from daemon: no such object\n"
+        if container is None or self._network(network) is None:
+            return _missing(network if container else name)
         if any(place["IPAddress"] == address for place in self._on(network)):
-            return 1, "", "Error response from daemon: Address already in use\n"
+            return _refused(403, "Address already in use")
         container["NetworkSettings"]["Networks"][network] = place_on_network(address)
-        return 0, "", ""
+        return 200, None
 
 
 def place_on_network(address: str) -> dict[str, Any]:
     """An entry of a container's `NetworkSettings.Networks`, for an address that was asked for."""
     return {"IPAMConfig": {"IPv4Address": address}, "IPAddress": address}
+
+
+def _missing(name: str) -> Answer:
+    return _refused(404, f"No such object: {name}")
+
+
+def _refused(status: int, message: str) -> Answer:
+    return status, {"message": message}

@@ -113,6 +113,12 @@ class Host(Protocol):
         Raises Unsupported if there is no such program.
         """
 
+    async def exchange(self, path: str, said: bytes, *, deadline: float = DEADLINE) -> bytes | None:
+        """Say something to who listens on a Unix socket; all that comes back until it is closed.
+
+        None if nobody listens there.
+        """
+
     async def read(self, path: str) -> bytes | None:
         """A file's content; None if there is none."""
 

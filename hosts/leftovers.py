@@ -11,12 +11,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hosts.change import Change
-from hosts.docker import ContainerFacts, NetworkFacts, docker, read_containers, read_network, read_networks
-from hosts.errors import ConflictError, HostError, Unsupported
+from hosts.docker import (
+    ContainerFacts,
+    NetworkFacts,
+    read_containers,
+    read_containers_of,
+    read_containers_on,
+    read_network,
+    read_networks,
+    remove_containers,
+    remove_network,
+)
+from hosts.errors import ConflictError, Unsupported
 from hosts.host import Host
-
-STOPPING = 10  # seconds that Docker gives a container to stop, if it says nothing else
-MARGIN = 60.0  # seconds, for everything else that removing takes
 
 
 async def remove_leftover_container(host: Host, name: str, owner: str) -> Change:
@@ -66,11 +73,8 @@ async def remove_docker_objects(
         if expected:
             raise
         return Change()
-    containers = [
-        each
-        for each in await read_containers(host, owner=None if adopted else owner)
-        if each.owner == owner or each.id in adopted
-    ]
+    labelled, taken_over = await read_containers_of(host, owner), await read_containers(host, adopted)
+    containers = list({each.id: each for each in (*labelled, *taken_over)}.values())
     done = await _remove_containers(host, containers)
     done += await _remove_networks(host, networks, owner)
     return Change(tuple(done))
@@ -87,16 +91,7 @@ def whose(thing: NetworkFacts | ContainerFacts) -> str:
 
 
 async def _remove_containers(host: Host, containers: Sequence[ContainerFacts]) -> list[str]:
-    if not containers:
-        return []
-    ids = [container.id for container in containers]
-    grace = max(STOPPING if each.grace is None else each.grace for each in containers)
-    try:
-        await docker(host, "stop", *ids, deadline=grace + MARGIN)  # each gets its own grace, all at once
-        await docker(host, "rm", "--force", "--volumes", *ids, deadline=MARGIN)
-    except HostError:
-        if await read_containers(host, ids):  # else they were gone before we came to it
-            raise
+    await remove_containers(host, containers)
     return [f"removed container {container.name}" for container in containers]
 
 
@@ -104,7 +99,7 @@ async def _remove_networks(host: Host, networks: Sequence[NetworkFacts], owner: 
     if not networks:
         return []
     names = {network.name for network in networks}
-    on_them = [each for each in await read_containers(host) if not names.isdisjoint(each.networks)]
+    on_them = await read_containers_on(host, names)
     for container in on_them:
         if container.owner != owner:
             network = min(names.intersection(container.networks))
@@ -115,5 +110,6 @@ async def _remove_networks(host: Host, networks: Sequence[NetworkFacts], owner: 
                 f"take it off first: docker network disconnect {network} {container.name}",
             )
     done = await _remove_containers(host, on_them)
-    await docker(host, "network", "rm", *(network.id for network in networks))
+    for each in networks:
+        await remove_network(host, each)
     return done + [f"removed docker network {network.name}" for network in networks]

@@ -13,7 +13,8 @@ from typing import Literal
 
 from hosts.boot import read_boot_unit
 from hosts.containers import place_differences
-from hosts.docker import ContainerFacts, NetworkFacts, has_docker, read_containers, read_networks
+from hosts.daemon import has_client, without_client
+from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
@@ -153,12 +154,16 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
     if not plan.networks and not plan.containers:
         return Findings()
     try:
-        networks, containers = await asyncio.gather(
-            read_networks(host), read_containers(host, [container.name for container in plan.containers])
+        client, networks, containers = await asyncio.gather(
+            has_client(host),
+            read_networks(host),
+            read_containers(host, [container.name for container in plan.containers]),
         )
     except Unsupported as problem:
         # That the daemon is down is left to what needs it. But what there is to adopt must be seen now.
-        return Findings((problem,) if plan.host.adopt or not await has_docker(host) else ())
+        return Findings((problem,) if plan.host.adopt or not await has_client(host) else ())
+    if not client:
+        return Findings((without_client(host),))
     findings = [
         *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
         *(_container(host, plan, found) for found in containers if found.owner != owner),

@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -66,6 +68,27 @@ def sleeper(pid_file: Path) -> list[str]:
     return ["sh", "-c", 'sleep 300 & echo $! >"$1"; wait', "sh", str(pid_file)]
 
 
+@contextlib.asynccontextmanager
+async def listening(
+    path: Path, answer: Callable[[bytes], bytes | None], size: int = 3
+) -> AsyncIterator[None]:
+    """Somebody on a Unix socket who hears `size` bytes, answers and hangs up; None: goes on listening."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            said = answer(await reader.readexactly(size))
+            if said is None:
+                await reader.read()
+            else:
+                writer.write(said)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async with await asyncio.start_unix_server(serve, path, limit=1 << 25):
+        yield
+
+
 @pytest.mark.parametrize("python", pythons())
 def test_every_verb_works_on_every_python(python: str, tmp_path: Path) -> None:
     async def work(remote: RemoteHost) -> None:
@@ -93,6 +116,8 @@ def test_every_verb_works_on_every_python(python: str, tmp_path: Path) -> None:
         assert IPv4Interface("10.1.2.3/24") in [address.interface for address in await remote.addresses()]
         with pytest.raises(DeadlineExceeded):
             await remote.run(["sleep", "60"], deadline=0.1)
+        async with listening(tmp_path / "socket", lambda said: said[::-1]):
+            assert await remote.exchange(str(tmp_path / "socket"), b"abc") == b"cba"
 
     on_host(work, NAMESPACE, python=python, runtime=str(tmp_path / "run"))
 
@@ -275,6 +300,64 @@ def test_a_program_that_never_stops_printing_is_stopped() -> None:
 def test_a_signal_is_a_negative_status() -> None:
     async def work(remote: RemoteHost) -> None:
         assert (await remote.run(["sh", "-c", "kill -9 $$"])).status == -9
+
+    on_host(work)
+
+
+# Sockets
+
+
+def test_nobody_listens_on_a_socket(tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(dead))
+    (tmp_path / "file").touch()
+
+    async def work(remote: RemoteHost) -> None:
+        for path in (dead, tmp_path / "none", tmp_path / "file" / "below"):
+            assert await remote.exchange(str(path), b"abc") is None
+        with pytest.raises(AgentError, match="NUL"):
+            await remote.exchange("/a\0b", b"")
+
+    on_host(work)
+
+
+def test_much_is_said_and_much_is_heard(tmp_path: Path) -> None:
+    content = os.urandom(1 << 20) * 16
+
+    async def work(remote: RemoteHost) -> None:
+        async with listening(tmp_path / "socket", lambda said: said[::-1], len(content)):
+            assert await remote.exchange(str(tmp_path / "socket"), content) == content[::-1]
+
+    on_host(work)
+
+
+def test_who_listens_and_does_not_answer_is_left_at_the_deadline(tmp_path: Path) -> None:
+    async def work(remote: RemoteHost) -> None:
+        async with listening(tmp_path / "socket", lambda _: None):
+            with pytest.raises(DeadlineExceeded, match=r"ask .*socket: no answer within 0\.2 s"):
+                await remote.exchange(str(tmp_path / "socket"), b"abc", deadline=0.2)
+
+    on_host(work)
+
+
+def test_who_is_too_busy_to_listen_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+
+    async def work(remote: RemoteHost) -> None:
+        with socket.socket(socket.AF_UNIX) as there, socket.socket(socket.AF_UNIX) as first:
+            there.bind(str(path))
+            there.listen(0)  # one may wait
+            first.connect(str(path))
+            with pytest.raises(DeadlineExceeded):
+                await remote.exchange(str(path), b"abc", deadline=0.2)
+            asking = asyncio.create_task(remote.exchange(str(path), b"abc", deadline=20))
+            await asyncio.sleep(0.2)
+            there.accept()[0].close()
+            second = await asyncio.to_thread(there.accept)
+            second[0].sendall(second[0].recv(3))
+            second[0].close()
+            assert await asking == b"abc"
 
     on_host(work)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from hosts.containers import attachment_differences, ensure_attached, ensure_detached, read_addresses
-from hosts.errors import ConflictError, Unsupported
+from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.fake import FakeHost, Machine
 from hosts.fake_docker import Docker, place_on_network
 from hosts.leftovers import (
@@ -111,12 +111,10 @@ def test_an_adopted_container_that_is_not_wanted_any_more_goes() -> None:
     assert names(there) == ["/other"]
 
 
-def test_a_daemon_that_is_down_matters_only_where_something_is_expected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_daemon_that_is_down_matters_only_where_something_is_expected() -> None:
     there = host()
-    down = "Cannot connect to the Docker daemon at unix:///run/docker.sock. Is the docker daemon running?"
-    monkeypatch.setattr(Docker, "run", lambda *_: (1, "", down))
+    with there.machine() as machine:
+        machine.docker = Docker(running=False)
     assert not do(remove_docker_objects(there, OURS, expected=False))
     with pytest.raises(Unsupported, match="systemctl start docker"):
         do(remove_docker_objects(there, OURS))
@@ -168,3 +166,36 @@ def test_detaching_concerns_only_ours() -> None:
     assert do(ensure_detached(there, "web", "red", OURS)).done == ("took web off red",)
     assert not do(ensure_detached(there, "web", "red", OURS))
     assert not do(ensure_detached(there, "other", "red", OURS))
+
+
+@pytest.mark.parametrize(
+    ("heard", "complaint"),
+    [
+        (b"", "makes no sense"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n[", "makes no sense"),
+        (b"HTTP/1.0 200 OK\r\n\r\nnot JSON", "makes no sense"),
+        (b"SSH-2.0-x\r\n", "makes no sense"),
+        (b'HTTP/1.0 500 x\r\n\r\n{"message":"disk full"}', "does not say what it has .*: disk full"),
+        (b"HTTP/1.0 502 x\r\n\r\n", "does not say what it has .*: status 502"),
+    ],
+)
+def test_a_daemon_that_talks_nonsense_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, heard: bytes, complaint: str
+) -> None:
+    monkeypatch.setattr(Docker, "exchange", lambda *_: heard)
+    with pytest.raises(HostError, match=complaint):
+        do(remove_leftover_network(host(), "red", OURS))
+
+
+def test_the_daemons_own_words_say_why_it_refuses() -> None:
+    there = host(network("red"), container("web"), container("db", red="10.0.0.1"))
+    with pytest.raises(
+        HostError, match=r"h: Docker refuses to put web on red as 10\.0\.0\.1: Address already"
+    ):
+        do(ensure_attached(there, {"web": {"red": ONE}}, OURS))
+
+
+def test_a_name_is_not_how_an_id_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker takes the beginning of an id for the name of the object, where nothing has that name."""
+    monkeypatch.setattr(Docker, "_container", lambda self, _name: self.containers[0])
+    assert not do(remove_leftover_container(host(container("web")), "id", OURS))

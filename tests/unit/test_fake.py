@@ -140,8 +140,12 @@ def test_what_is_saved_restores_to_the_same() -> None:
 def test_a_program_that_it_does_not_know_is_an_error() -> None:
     with pytest.raises(AssertionError, match="does not know 'reboot now'"):
         asyncio.run(FakeHost().run(["reboot", "now"]))
+    with pytest.raises(AssertionError, match="does not know POST /swarm/init"):
+        Docker().exchange(b"POST /swarm/init HTTP/1.0\r\n\r\n")
+    absent = Machine.bare()
+    absent.missing = {"ip"}
     with pytest.raises(Unsupported):
-        asyncio.run(FakeHost().run(["docker", "ps"]))
+        asyncio.run(FakeHost(machine=absent).run(["ip", "link"]))
 
 
 def test_files_and_folders() -> None:
