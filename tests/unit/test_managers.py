@@ -341,8 +341,13 @@ CLAIMS = {
     ),
     "NetworkManager": (
         "/etc/NetworkManager/system-connections/ten.nmconnection",
-        "[connection]\nid=ten\ntype=vlan\ninterface-name=eth2.10\n",
+        "[connection]\nid=ten\ntype=vlan\ninterface-name=eth2.10\n\n[vlan]\nid=10\nparent=eth3\n",
         4,
+    ),
+    "NetworkManager, without the name": (
+        "/etc/NetworkManager/system-connections/ten.nmconnection",
+        "[connection]\nid=ten\ntype=vlan\n\n[vlan]\nflags=1\nid=10\nparent=eth2\n",
+        7,
     ),
 }
 
