@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hosts.fake import FakeHost
-from hosts.fake_docker import Docker
+from hosts.fake.docker import Docker
 from tests.project import Project
 
 pytestmark = pytest.mark.lifecycle

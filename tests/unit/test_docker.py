@@ -12,7 +12,7 @@ import pytest
 from hosts.containers import attachment_differences, ensure_attached, ensure_detached, read_addresses
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.fake import FakeHost, Machine
-from hosts.fake_docker import Docker, place_on_network
+from hosts.fake.docker import Docker, place_on_network
 from hosts.leftovers import (
     remove_adopted_containers,
     remove_docker_objects,

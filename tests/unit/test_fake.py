@@ -14,9 +14,9 @@ import pytest
 
 from hosts.errors import DeadlineExceeded, HostUnreachable, Unsupported
 from hosts.fake import FakeHost, Fault, Machine
-from hosts.fake_docker import Docker
-from hosts.fake_kernel import Kernel
-from hosts.fake_tables import Refused, Tables
+from hosts.fake.docker import Docker
+from hosts.fake.kernel import Kernel
+from hosts.fake.tables import Refused, Tables
 from hosts.host import NetlinkFailure
 from tests.project import ROOT
 

@@ -12,7 +12,7 @@ import pytest
 
 from hosts.boot import ensure_boot_unit
 from hosts.fake import FakeHost, Machine
-from hosts.fake_docker import Docker, place_on_network
+from hosts.fake.docker import Docker, place_on_network
 from hosts.firewall import ensure_firewall
 from hosts.links import ensure_sub_interface
 from hosts.ownership import DOCKER_LABEL

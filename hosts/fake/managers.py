@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface
 from pathlib import PurePosixPath
 
 from hosts import ifupdown, networkd
-from hosts.fake_kernel import Kernel
+from hosts.fake.kernel import Kernel
 from hosts.host import Link, NetlinkFailure
 
 Files = Mapping[str, tuple[bytes, int]]  # content and mode, by path
