@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Collection, Iterator, List, Optional, Sequence
 
 from . import access
 from .command import tail
@@ -160,7 +160,7 @@ class Guest:
             path.write_text(text)
         access.make_key(etc / "ssh" / "ssh_host_ed25519_key", self.name)
 
-    def start(self, kernel: Path, image: Path, cpu: Optional[int]) -> None:
+    def start(self, kernel: Path, image: Path, cpu: int) -> None:
         """Start its process; returns as soon as that runs, long before it has booted.
 
         A guest without a disk gets a copy-on-write copy of `image`. `cpu` is the processor it is kept on.
@@ -175,9 +175,8 @@ class Guest:
             )
         shutil.rmtree(self.directory / "uml", ignore_errors=True)
         (self.directory / "exit").unlink(missing_ok=True)
-        argv = [sys.executable, "-I", str(RUNNER), ".", str(kernel), *self._parameters()]
-        if cpu is not None:
-            argv = ["taskset", "-c", str(cpu), *argv]
+        argv = ["taskset", "-c", str(cpu), sys.executable, "-I", str(RUNNER)]
+        argv += [".", str(kernel), *self._parameters()]
         with (self.directory / "runner.log").open("w") as log:
             inside = self._switch.inside(["env", f"TMPDIR={_memory_folder(self.directory)}", *argv])
             # setsid ends at once: the runner is nobody's child, because it outlives whoever starts it.
@@ -232,6 +231,14 @@ class Guest:
             os.killpg(process.pid, signal.SIGKILL)
             process.await_end()
 
+    def keep_on(self, cpu: int) -> None:
+        """Move it to another processor. Nothing happens if it is off."""
+        leaders = {process.pid for process in self.processes()}
+        for _ in range(2):  # what is started during the first round may have been before its parent was moved
+            for thread in _threads(leaders):
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(thread, {cpu})
+
     def erase(self) -> None:
         """Forget all that was ever written to its disk. It must be off."""
         self._disk.unlink(missing_ok=True)
@@ -240,6 +247,14 @@ class Guest:
         """The end of what it said, for an error message."""
         log = tail(self.console()) or tail(self.directory / "runner.log")
         return f"{log}\n    (all of it: {self.console()})"
+
+
+def _threads(leaders: Collection[int]) -> Iterator[int]:
+    """All threads of all processes in the sessions of these."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if os.getsid(int(process.name)) in leaders:
+                yield from (int(thread.name) for thread in (process / "task").iterdir())
 
 
 def _memory_folder(fallback: Path) -> Path:

@@ -310,22 +310,28 @@ class Lab:
 
     def _start(self, guests: Sequence[Guest]) -> None:
         off = [guest for guest in guests if guest.process() is None]
-        cpus = sorted(os.sched_getaffinity(0))
-        first = int(self.switch.name[len(PREFIX) :], 16)  # labs side by side begin with different processors
         for guest in off:
-            cpu = cpus[(first + self.hosts.index(guest.name)) % len(cpus)]
-            guest.start(kernel.path(), image.path(self._image_of(guest)), cpu)
+            guest.start(kernel.path(), image.path(self._image_of(guest)), self._processor(guest))
         if guests:
             with self._progress.step(f"booting {_names(guests)}"):
                 self._await_ready(guests, time.monotonic() + BOOT_DEADLINE)
 
+    def _processor(self, guest: Guest) -> int:
+        """Where a guest stays: one that changes processors is slower. Labs side by side begin with different ones."""
+        cpus = sorted(os.sched_getaffinity(0))
+        first = int(self.switch.name[len(PREFIX) :], 16)
+        return cpus[(first + self.hosts.index(guest.name)) % len(cpus)]
+
     def _await_ready(self, guests: Sequence[Guest], deadline: float) -> None:
+        """Wait for guests that boot, which is all work: who has a processor for itself is ready much earlier."""
         waiting = list(guests)
         while waiting:
             for guest in list(waiting):
                 report = guest.ready()
                 if report == "ok":
                     waiting.remove(guest)
+                    for number, other in enumerate(waiting):
+                        other.keep_on(self._processor(guests[number]))
                 elif report is not None:
                     raise LabError(
                         f"{guest.name} has booted, but {report}", f"python3 -m lab ssh {guest.name}"
@@ -337,6 +343,8 @@ class Lab:
                 elif time.monotonic() > deadline:
                     raise LabError(f"{guest.name}: not ready after {BOOT_DEADLINE:.0f} s:\n{guest.trouble()}")
             time.sleep(POLL_INTERVAL if waiting else 0)
+        for guest in guests:
+            guest.keep_on(self._processor(guest))
 
     def _power_off(self, guests: Sequence[Guest]) -> None:
         if not guests:
