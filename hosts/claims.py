@@ -158,19 +158,23 @@ def _entries(node: yaml.Node | None, name: str | None = None) -> list[tuple[yaml
 def _connection_names(text: str) -> Iterator[tuple[int, str]]:
     """Of a keyfile (nm-settings-keyfile(5)); a VLAN without a name is called after its parent and number.
 
-    A parent may be given as the UUID of its connection; which interface that is is not looked up.
+    A parent may be given as the UUID of its connection; which interface that is is not looked up. Whatever
+    others make NetworkManager describes in a file of its own, which makes nothing.
     """
-    section, parent, vlan, named = "", "", (0, ""), False
+    section, parent, vlan = "", "", (0, "")
+    names = []
     for number, line in enumerate(text.splitlines(), start=1):
         key, _, value = (part.strip() for part in line.partition("="))
         if key.startswith("["):
             section = key
         elif key == "interface-name":
-            named = True
-            yield number, value
+            names.append((number, value))
         elif (section, key) == ("[vlan]", "id"):
             vlan = number, value
         elif (section, key) == ("[vlan]", "parent"):
             parent = value
-    if parent and vlan[1] and not named:
-        yield vlan[0], f"{parent}.{vlan[1]}"
+        elif (section, key, value) == ("[.nmmeta]", "nm-generated", "true"):
+            return
+    if parent and vlan[1] and not names:
+        names.append((vlan[0], f"{parent}.{vlan[1]}"))
+    yield from names

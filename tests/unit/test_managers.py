@@ -387,6 +387,20 @@ def test_adopting_leaves_their_file_as_it_is_to_make_the_link_at_boot(name: str)
     assert host.dump() == before
 
 
+def test_what_network_manager_only_describes_is_no_claim() -> None:
+    """As it writes it for every link that somebody else has made, ours, too (NetworkManager 1.52)."""
+    host = managed(None)
+    ensure(host)
+    described = (
+        "[connection]\nid=eth2.10\ntype=vlan\nautoconnect=false\ninterface-name=eth2.10\n\n"
+        "[vlan]\nflags=1\nid=10\nparent=eth2\n\n[.nmmeta]\nnm-generated=true\nvolatile=true\nexternal=true\n"
+    )
+    write(host, "/run/NetworkManager/system-connections/eth2.10.nmconnection", described)
+    write(host, "/etc/NetworkManager/NetworkManager.conf", "")
+    assert differences(host) == ()
+    assert not ensure(host)
+
+
 def test_a_link_that_runs_is_told_with_what_makes_it() -> None:
     host, place, _ = claimed("ifupdown")
     with host.machine() as machine:
