@@ -59,7 +59,7 @@ def arguments() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="HOST=RELEASE",
-            help=f"Debian release of a host's new disk: {', '.join(f'{k} ({v})' for k, v in RELEASES.items())}",
+            help=f"Debian release of a host's new disk: {', '.join(f'{k} ({v.what})' for k, v in RELEASES.items())}",
         )
 
     command("packages", "install what the lab needs of this machine (by apt, as root or through sudo)")

@@ -11,8 +11,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Tuple
+from typing import Callable, Mapping, Tuple
 
 from . import apt, cache
 from .command import as_root, logged, run, tail
@@ -21,7 +22,28 @@ from .progress import Progress
 
 FOLDER = Path(__file__).with_name("image")
 DEFAULT_RELEASE = "trixie"
-RELEASES = {"trixie": "Docker 26.1", "forky": "Docker 28.5"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a disk is made of: a Debian suite, and packages beside the usual ones."""
+
+    suite: str
+    what: str  # what one would choose it for
+    packages: Tuple[str, ...] = ()
+    disabled: Tuple[str, ...] = ()  # their units that shall not start by themselves
+
+
+RELEASES: Mapping[str, Release] = {
+    "trixie": Release("trixie", "Docker 26.1"),
+    "forky": Release("forky", "Docker 28.5"),
+    "managers": Release(
+        "trixie",
+        "trixie with NetworkManager and netplan, both idle",
+        ("network-manager", "netplan.io"),
+        ("NetworkManager.service", "NetworkManager-wait-online.service"),
+    ),
+}
 SIZE = "4G"  # what a guest sees; sparse on the machine
 
 PACKAGES: Tuple[str, ...] = (
@@ -49,9 +71,11 @@ BOOT_DEADLINE = 300  # seconds for the image's first boot, which takes about ten
 
 def key(release: str) -> str:
     """What an image is made from, as far as this checkout decides it."""
+    made_of = RELEASES[release]
     settings = {
-        "release": release,
-        "packages": " ".join(PACKAGES),
+        "release": made_of.suite,
+        "packages": " ".join((*PACKAGES, *made_of.packages)),
+        **({"disabled": " ".join(made_of.disabled)} if made_of.disabled else {}),
         "disk": " ".join((*MAKE_FILE_SYSTEM, SIZE)),
     }
     return cache.key({**settings, **{f"image/{name}": data for name, data in cache.tree(FOLDER).items()}})
@@ -97,6 +121,7 @@ def build(release: str, kernel: Callable[[], Path], progress: Progress) -> Path:
 
 def _install(release: str, disk: Path, log: Path, progress: Progress) -> None:
     """Install the packages into a folder and make a file system of it."""
+    made_of = RELEASES[release]
     root = disk.with_name("root")
     partial = disk.with_name("root.img.new")
     settings = disk.with_name("apt.conf")
@@ -111,13 +136,17 @@ def _install(release: str, disk: Path, log: Path, progress: Progress) -> None:
                         "--mode=root",
                         "--variant=minbase",
                         "--dpkgopt=force-unsafe-io",
-                        f"--include={','.join(PACKAGES)}",
+                        f"--include={','.join((*PACKAGES, *made_of.packages))}",
                         f"--aptopt={settings}",
                         '--customize-hook=rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
                         f'--customize-hook={shlex.quote(str(FOLDER / "customize"))} "$1"',
-                        release,
+                        *(
+                            f'--customize-hook=chroot "$1" systemctl --quiet disable {unit}'
+                            for unit in made_of.disabled
+                        ),
+                        made_of.suite,
                         str(root),
-                        apt.this_machine().line(release),
+                        apt.this_machine().line(made_of.suite),
                     ]
                 ),
                 log,
