@@ -40,7 +40,7 @@ e2e: .venv/.dev engine lab-image  ## the real engine on real hosts
 	@.venv/bin/pytest $(SIDE_BY_SIDE) --dist loadfile tests/e2e -m "not thorough"
 
 thorough: .venv/.dev engine lab-image  ## those tests on real hosts that take too long for `make test`
-	@.venv/bin/pytest tests/e2e -m thorough
+	@.venv/bin/pytest $(SIDE_BY_SIDE) --dist loadfile tests/e2e -m thorough
 
 truth: .venv/.dev engine lab-image  ## N random topologies (25) from seed SEED (1) on: predictions against the wire
 	@.venv/bin/python -m tests.e2e.truth --count $(or $(N),25) --seed $(or $(SEED),1)

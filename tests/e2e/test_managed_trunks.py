@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -32,10 +32,19 @@ class Manager:
     release: str  # takes it back
 
 
-NETWORK_MANAGER = Manager(
-    install="""
+ONLY_NETWORK_MANAGER = """
 rm /etc/systemd/network/20-trunk.network
-printf '[main]\\ndns=none\\n[keyfile]\\nunmanaged-devices=interface-name:eth1\\n' >/etc/NetworkManager/conf.d/lab.conf
+cat >/etc/NetworkManager/conf.d/lab.conf <<END
+[main]
+dns=none
+[keyfile]
+unmanaged-devices=interface-name:eth1
+END
+systemctl --quiet enable NetworkManager
+"""
+NETWORK_MANAGER = Manager(
+    install=f"""
+{ONLY_NETWORK_MANAGER}
 umask 077
 cat >/etc/NetworkManager/system-connections/trunk.nmconnection <<END
 [connection]
@@ -50,7 +59,6 @@ method=disabled
 [ipv6]
 method=disabled
 END
-systemctl --quiet enable NetworkManager
 """,
     ready="nmcli -g GENERAL.STATE device show eth2 | grep -w connected",
     disturb=(
@@ -63,6 +71,13 @@ systemctl --quiet enable NetworkManager
     claim="nmcli connection add con-name thirty type vlan dev eth2 id 30 ip4 198.51.100.1/24",
     file="/etc/NetworkManager/system-connections/thirty.nmconnection",
     release="nmcli connection delete thirty",
+)
+# As it comes: nobody has said anything of the trunk, so it goes on asking there for an address by DHCP.
+LEFT_TO_ITSELF = replace(
+    NETWORK_MANAGER,
+    install=ONLY_NETWORK_MANAGER,
+    ready="nmcli -g GENERAL.STATE device show eth2 | grep -w connecting",
+    disturb=("systemctl restart NetworkManager", "nmcli device disconnect eth2"),
 )
 NETPLAN = Manager(
     install="""
@@ -100,7 +115,14 @@ def lab() -> Iterator[Lab]:
     lab.destroy()
 
 
-@pytest.fixture(scope="module", params=[NETWORK_MANAGER, NETPLAN], ids=["NetworkManager", "netplan"])
+MANAGERS = {
+    "NetworkManager": NETWORK_MANAGER,
+    "NetworkManager left to itself": LEFT_TO_ITSELF,
+    "netplan": NETPLAN,
+}
+
+
+@pytest.fixture(scope="module", params=MANAGERS.values(), ids=list(MANAGERS))
 def manager(request: pytest.FixtureRequest) -> Manager:
     given: Manager = request.param
     return given
