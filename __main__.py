@@ -28,8 +28,8 @@ truth = report(topology, fabric)
 answers = asked.result()
 if answers.problems:
     raise pulumi.RunError("\n".join(map(str, answers.problems)))
-for absent in answers.silent:
-    pulumi.log.warn(str(absent))
+for warning in answers.warnings:
+    pulumi.log.warn(str(warning))
 
 built = VlanFabric(topology, fabric, answers.findings, configured=unwritten)
 

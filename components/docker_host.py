@@ -114,12 +114,18 @@ class DockerHost(pulumi.ComponentResource):
         self.stuck.watch(made)
         return made
 
-    def watch(self, containers: Mapping[str, docker.Container]) -> Attachments:
-        """See to it that the host's containers, those of ours among these by name, are on their networks."""
+    def watch(
+        self, containers: Mapping[str, docker.Container], networks: Mapping[str, docker.Network]
+    ) -> Attachments:
+        """See to it that the host's containers, those of ours among these by name, are on their networks.
+
+        `networks` are all of this host's by their names.
+        """
         ours = [each for each in self._plan.containers if not self.adopted("container", each.name)]
         return Attachments(
             replace(self._plan, containers=tuple(ours)),
             self._at,
+            {name: network.id for name, network in networks.items()},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[containers[container.name] for container in ours],

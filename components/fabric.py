@@ -84,21 +84,18 @@ class VlanFabric(pulumi.ComponentResource):
             name: MacvlanNetwork(name, members, opts=inside)
             for name, members in _memberships(fabric, trunks, daemons).items()
         }
+        on_host = {
+            host: {name: network.on[host] for name, network in self.networks.items() if host in network.on}
+            for host in daemons
+        }
         self.containers: dict[str, docker.Container] = {
-            container.name: daemons[plan.host.name].run(
-                container,
-                {
-                    name: network.on[plan.host.name]
-                    for name, network in self.networks.items()
-                    if plan.host.name in network.on
-                },
-            )
+            container.name: daemons[plan.host.name].run(container, on_host[plan.host.name])
             for plan in fabric.hosts
             for container in plan.containers
         }
         reported: dict[str, pulumi.Output[Any]] = {}
-        for daemon in daemons.values():
-            attachments = daemon.watch(self.containers)
+        for host, daemon in daemons.items():
+            attachments = daemon.watch(self.containers, on_host[host])
             ours.append(attachments)
             reported |= daemon.addresses_of(self.containers, attachments)
         self.container_ips = dict(sorted(reported.items()))

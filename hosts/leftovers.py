@@ -14,6 +14,7 @@ from hosts.change import Change
 from hosts.docker import (
     ContainerFacts,
     NetworkFacts,
+    disconnect,
     read_containers,
     read_containers_of,
     read_containers_on,
@@ -43,7 +44,11 @@ async def remove_leftover_container(host: Host, name: str, owner: str) -> Change
 
 
 async def remove_leftover_network(host: Host, name: str, owner: str) -> Change:
-    """Make way for a new docker network of that name: remove one of the owner's, with his containers on it.
+    """Make way for a new docker network of that name: remove one of the owner's, his containers taken off it.
+
+    These may well be known to the state, and run: a provider that could not reach the daemon has the state
+    forget the network alone (kreuzwerker/terraform-provider-docker, a refresh). Whoever knows of them puts
+    them on the new one (`hosts.containers`).
 
     Raises ConflictError if there is one of somebody else's, or somebody else's container on ours.
     """
@@ -56,7 +61,12 @@ async def remove_leftover_network(host: Host, name: str, owner: str) -> Change:
             f"there is already a docker network {name} of {whose(network)}",
             f"name the network otherwise, or remove it: docker network rm {name}",
         )
-    return Change(tuple(await _remove_networks(host, [network], owner)))
+    done = []
+    for container in await _ours_on(host, [network], owner):
+        await disconnect(host, container, name)
+        done.append(f"took {container.name} off {name}")
+    await remove_network(host, network)
+    return Change((*done, f"removed docker network {name}"))
 
 
 async def remove_docker_objects(
@@ -98,6 +108,14 @@ async def _remove_containers(host: Host, containers: Sequence[ContainerFacts]) -
 async def _remove_networks(host: Host, networks: Sequence[NetworkFacts], owner: str) -> list[str]:
     if not networks:
         return []
+    done = await _remove_containers(host, await _ours_on(host, networks, owner))
+    for each in networks:
+        await remove_network(host, each)
+    return done + [f"removed docker network {network.name}" for network in networks]
+
+
+async def _ours_on(host: Host, networks: Sequence[NetworkFacts], owner: str) -> Sequence[ContainerFacts]:
+    """The owner's containers on his networks. Raises ConflictError if somebody else's are on them, too."""
     names = {network.name for network in networks}
     on_them = await read_containers_on(host, names)
     for container in on_them:
@@ -109,7 +127,4 @@ async def _remove_networks(host: Host, networks: Sequence[NetworkFacts], owner: 
                 f"{whose(container)} is on it",
                 f"take it off first: docker network disconnect {network} {container.name}",
             )
-    done = await _remove_containers(host, on_them)
-    for each in networks:
-        await remove_network(host, each)
-    return done + [f"removed docker network {network.name}" for network in networks]
+    return on_them

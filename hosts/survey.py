@@ -1,7 +1,7 @@
 """Looking at a host before anything is touched, so that a preview already says what cannot work.
 
-Only what is certain to fail is a problem. What may be different by the time the plan is carried out (a
-daemon that is down, an interface without a carrier) is left to whoever needs it then.
+Only what is certain to fail is a problem. What may be different by the time the plan is carried out is a
+warning (a daemon that is down), or left to whoever needs it then (an interface without a carrier).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Findings:
     # `attachments` or `link NAME`. Whether one was there before, only the state knows.
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bare: bool = False  # Docker has nothing of ours; False also where it could not be asked
+    warnings: tuple[HostError, ...] = ()  # what will be in the way, if it is still so by then
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
@@ -70,6 +71,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         docker.adoptions,
         {**differences, **docker.differences},
         docker.bare,
+        docker.warnings,
     )
 
 
@@ -160,8 +162,10 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
             read_containers(host, [container.name for container in plan.containers]),
         )
     except Unsupported as problem:
-        # That the daemon is down is left to what needs it. But what there is to adopt must be seen now.
-        return Findings((problem,) if plan.host.adopt or not await has_client(host) else ())
+        # A daemon that is down may be up by the time. But what there is to adopt must be seen now.
+        if plan.host.adopt or not await has_client(host):
+            return Findings((problem,))
+        return Findings(warnings=(problem,))
     if not client:
         return Findings((without_client(host),))
     findings = [

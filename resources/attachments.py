@@ -18,7 +18,7 @@ from resources.provider import HostProvider, HostResource, Properties
 class AttachmentsProvider(HostProvider):
     """Sees and mends what the containers' own resources cannot: they do not read their networks back."""
 
-    wish = ("containers",)
+    wish = ("containers", "networks")
     reported = ("addresses",)
 
     async def ensure(self, host: Host, props: Properties) -> Change:
@@ -42,13 +42,22 @@ def _wanted(props: Properties) -> Mapping[str, Mapping[str, IPv4Address]]:
 
 
 class Attachments(HostResource, module="docker", name="Attachments"):
-    """The places of one host's containers on its networks; it waits for all of them."""
+    """The places of one host's containers on its networks; it waits for all of them.
+
+    `networks` are docker's ids of the networks, by name: on one that was made anew is nobody yet.
+    """
 
     addresses: pulumi.Output[
         dict[str, dict[str, str]] | None
     ]  # by container and network, as Docker reports them
 
-    def __init__(self, plan: HostPlan, at: HostRef, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        plan: HostPlan,
+        at: HostRef,
+        networks: Mapping[str, pulumi.Input[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         containers = {
             container.name: {a.network: str(a.address) for a in container.attachments}
             for container in plan.containers
@@ -56,6 +65,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         super().__init__(
             AttachmentsProvider(),
             f"{plan.host.name}-attachments",
-            at.inputs("attachments") | {"containers": containers, "addresses": None},  # those by the host
+            # the addresses are said by the host
+            at.inputs("attachments") | {"containers": containers, "networks": networks, "addresses": None},
             opts,
         )

@@ -20,7 +20,7 @@ class Answers:
 
     problems: tuple[HostError, ...]  # what stands in the plan's way
     findings: Mapping[str, Findings]  # by host
-    silent: tuple[HostError, ...]  # hosts that could not be asked, and why
+    warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
 
 
 def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
@@ -44,7 +44,10 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
         return Answers(
             tuple(problem for found in findings.values() for problem in found.problems),
             findings,
-            tuple(answer for answer in answers if isinstance(answer, HostError)),
+            (
+                *(answer for answer in answers if isinstance(answer, HostError)),
+                *(warning for found in findings.values() for warning in found.warnings),
+            ),
         )
 
     return loop.begin(ask_all())

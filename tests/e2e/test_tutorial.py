@@ -254,6 +254,30 @@ def test_a_host_that_is_down_is_named_and_the_others_converge(tutorial: Tutorial
     tutorial.assert_converged()
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("down", ["dockerd", "host"])
+def test_a_refresh_while_docker_cannot_be_reached_costs_no_container(tutorial: Tutorial, down: str) -> None:
+    """Docker's provider then takes the networks for gone; the containers on them are known, and run on."""
+    if down == "dockerd":
+        tutorial.on("host1", "systemctl stop docker.socket docker")
+        assert "host1: Docker's daemon does not run" in tutorial.project.preview().check().output
+    else:
+        tutorial.lab.kill("host1")
+    failed = tutorial.project.refresh()
+    assert failed.status != 0
+    assert ("Docker's daemon does not run" if down == "dockerd" else "host1: no answer") in failed.output
+    if down == "dockerd":
+        tutorial.on("host1", "systemctl start docker")
+    else:
+        tutorial.lab.start("host1")
+    before = tutorial.on("host1", "docker ps --no-trunc --quiet")
+    tutorial.project.up().check()
+    tutorial.assert_converged()
+    assert tutorial.on("host1", "docker ps --no-trunc --quiet") == before
+    tutorial.on("host1", "docker restart --time 0 bbox1 bbox2")
+    tutorial.assert_converged()
+
+
 def test_a_state_that_was_lost_is_made_anew_over_the_living_fabric(tutorial: Tutorial) -> None:
     project = tutorial.project
     project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", project.stack).check()

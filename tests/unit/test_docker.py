@@ -64,11 +64,11 @@ def test_a_leftover_container_makes_way() -> None:
     assert not do(remove_leftover_container(there, "web", OURS))
 
 
-def test_a_leftover_network_makes_way_with_our_containers_on_it() -> None:
+def test_a_leftover_network_makes_way_and_our_containers_go_on_running() -> None:
     there = host(network("red"), container("web", red="10.0.0.1"), container("db"))
     done = do(remove_leftover_network(there, "red", OURS)).done
-    assert done == ("removed container web", "removed docker network red")
-    assert names(there) == ["/db"]
+    assert done == ("took web off red", "removed docker network red")
+    assert names(there) == ["/web", "/db"]
 
 
 @pytest.mark.parametrize("owner", [None, THEIRS])

@@ -287,7 +287,11 @@ def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:
     assert problems(host) == []
 
 
-def test_a_daemon_that_is_down_is_left_to_what_needs_it() -> None:
+def test_a_daemon_that_is_down_may_be_up_by_the_time_it_is_needed() -> None:
     host = machine()
     host.docker = Docker(running=False)
-    assert problems(host, HOST1) == []
+    found = asyncio.run(survey(FakeHost("host1", host), HOST1, OWNER))
+    assert (found.problems, found.bare) == ((), False)
+    assert [warning.message for warning in found.warnings] == [
+        "Docker's daemon does not run: nobody listens on /var/run/docker.sock"
+    ]
