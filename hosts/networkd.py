@@ -47,12 +47,11 @@ def drop_in_folder(parent_file: str) -> str:
 def files(want: SubInterface, owner: str, parent_file: str) -> dict[str, bytes]:
     """What makes a link on a parent that this .network file configures; the last one sets it to work."""
     first = heading(want.name, owner)
-    kind = "macvlan" if want.vlan is None else "vlan"
     netdev = [
         first,
         "[NetDev]",
         f"Name={want.name}",
-        f"Kind={kind}",
+        f"Kind={want.kind}",
         *([f"MTUBytes={want.mtu}"] if want.mtu is not None else []),
         "",
         *(["[MACVLAN]", "Mode=bridge"] if want.vlan is None else ["[VLAN]", f"Id={want.vlan}"]),
@@ -72,7 +71,7 @@ def files(want: SubInterface, owner: str, parent_file: str) -> dict[str, bytes]:
         "KeepConfiguration=yes",  # it shall remove nothing that a later change of ours adds
         *(f"Address={address}" for address in sorted(want.addresses)),
     ]
-    parent = [first, "[Network]", f"{kind.upper()}={want.name}"]
+    parent = [first, "[Network]", f"{want.kind.upper()}={want.name}"]
     return {
         path: "".join(f"{line}\n" for line in lines).encode()
         for path, lines in (

@@ -330,8 +330,8 @@ class Lab:
                 report = guest.ready()
                 if report == "ok":
                     waiting.remove(guest)
-                    for number, other in enumerate(waiting):
-                        other.keep_on(self._processor(guests[number]))
+                    for other, place in zip(waiting, guests):  # as if those that are ready were not there
+                        other.keep_on(self._processor(place))
                 elif report is not None:
                     raise LabError(
                         f"{guest.name} has booted, but {report}", f"python3 -m lab ssh {guest.name}"

@@ -30,6 +30,11 @@ class SubInterface:
     addresses: tuple[IPv4Interface, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()  # (key, value) below /proc/sys/net/ipv4/conf/<name>/
 
+    @property
+    def kind(self) -> str:
+        """What the kernel calls such a link (IFLA_INFO_KIND)."""
+        return "macvlan" if self.vlan is None else "vlan"
+
 
 @dataclass(frozen=True)
 class DockerNetwork:

@@ -44,7 +44,7 @@ def _wanted(props: Properties) -> Mapping[str, Mapping[str, IPv4Address]]:
 class Attachments(HostResource, module="docker", name="Attachments"):
     """The places of one host's containers on its networks; it waits for all of them.
 
-    `networks` are docker's ids of the networks, by name: on one that was made anew is nobody yet.
+    `networks` are docker's ids of the networks, by name: nobody is yet on one that was made anew.
     """
 
     addresses: pulumi.Output[

@@ -89,7 +89,7 @@ def _replay_link(machine: Machine, path: str, said: list[str], *, late: bool) ->
         if link is None and manager not in (None, ifupdown.NAME) and not late:
             return False
         if link is None:
-            index = kernel.add(want.name, "macvlan" if want.vlan is None else "vlan", parent.index, want.vlan)
+            index = kernel.add(want.name, want.kind, parent.index, want.vlan)
             kernel.set(index, alias=alias)
         elif link.alias != alias and manager and _is_made_as(link, parent, want):
             kernel.set(link.index, alias=alias)

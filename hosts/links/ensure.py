@@ -16,10 +16,8 @@ from hosts.links.record import (
     at_boot_in,
     boot_content,
     from_boot_content,
-    kind_of,
     note_file,
     object_name,
-    shape,
 )
 from hosts.links.refusals import (
     refuse_foreign,
@@ -29,7 +27,7 @@ from hosts.links.refusals import (
     refuse_to_touch_the_session,
     refused,
 )
-from hosts.links.view import CONF, View, is_gone, look, mtu_to_set, read_setting, read_sub_interface
+from hosts.links.view import CONF, View, is_gone, look, mtu_to_set, read_setting, read_sub_interface, shape
 from hosts.managers import remove_files, write_files
 from hosts.ownership import ADDRESS_PROTOCOL, LOCK, alias, folder
 from model.fabric import SubInterface
@@ -157,7 +155,7 @@ async def _apply(host: Host, view: View, want: SubInterface, owner: str, done: l
             else await host.add_vlan(want.name, parent.index, want.vlan)
         )
         link = Link(index, want.name, mtu=parent.mtu)
-        done.append(f"made {want.name}, {shape(kind_of(want), want.parent, want.vlan)}")
+        done.append(f"made {want.name}, {shape(want.kind, want.parent, want.vlan)}")
     if link.alias != alias(owner):
         await host.set_link(link.index, alias=alias(owner))
         if not done:

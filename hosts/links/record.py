@@ -19,7 +19,7 @@ def boot_content(want: SubInterface, owner: str, at_boot: AtBoot = BY_UNIT) -> b
     lines = [
         heading(want.name, owner),
         f"name {want.name}",
-        f"kind {kind_of(want)}",
+        f"kind {want.kind}",
         f"parent {want.parent}",
         *([f"vlan {want.vlan}"] if want.vlan is not None else []),
         *([f"mtu {want.mtu}"] if want.mtu is not None else []),
@@ -87,15 +87,3 @@ def notes_folder(owner: str) -> str:
 def note_file(name: str, owner: str) -> str:
     """Where an operation on a link says what it is about to do, until it is done."""
     return f"{notes_folder(owner)}/{file_name(name)}"
-
-
-def kind_of(want: SubInterface) -> str:
-    """What the kernel calls such a link."""
-    return "macvlan" if want.vlan is None else "vlan"
-
-
-def shape(kind: str | None, parent: str | None, vlan: int | None) -> str:
-    """What cannot be changed of a link, in words: `VLAN 10 on eth2`."""
-    if kind == "vlan":
-        return f"VLAN {vlan} on {parent}"
-    return f"a {kind or 'plain'} link" + (f" on {parent}" if parent else "")

@@ -6,8 +6,7 @@ import errno
 
 from hosts.errors import ConflictError, HostError, PermissionDenied, Unsupported
 from hosts.host import Host, Link, NetlinkFailure, Way
-from hosts.links.record import kind_of, shape
-from hosts.links.view import View, carrying, mtu_to_set
+from hosts.links.view import View, carrying, mtu_to_set, shape
 from hosts.ownership import alias, owner_in_alias
 from model.fabric import SubInterface
 
@@ -27,7 +26,7 @@ def refuse_foreign(host: Host, view: View, link: Link, want: SubInterface, adopt
         hint = f"set `adopt: true` for {host.name} to take it over as it runs, or {remove}"
     else:
         hint = (
-            f"it cannot be adopted, being {has} instead of {shape(kind_of(want), want.parent, want.vlan)}: "
+            f"it cannot be adopted, being {has} instead of {shape(want.kind, want.parent, want.vlan)}: "
             f"rename or remove it by hand"
         )
     message = f"there is already a link {link.name}, {has}, of {_whose(link)}{configured}"
@@ -139,12 +138,12 @@ def _whose(link: Link) -> str:
 
 def refused(host: Host, want: SubInterface, failure: NetlinkFailure) -> HostError:
     """A refusal of the kernel in the user's terms."""
-    what = f"{want.name} ({shape(kind_of(want), want.parent, want.vlan)})"
+    what = f"{want.name} ({shape(want.kind, want.parent, want.vlan)})"
     if failure.code == errno.EOPNOTSUPP:
         module = "8021q" if want.vlan is not None else "macvlan"
         return Unsupported(
             host.name,
-            f"the kernel cannot make {what}: it has no support for {kind_of(want)} links",
+            f"the kernel cannot make {what}: it has no support for {want.kind} links",
             f"load the module on the host: modprobe {module} (some images lack it: linux-modules-extra)",
         )
     if failure.code in (errno.EPERM, errno.EACCES):

@@ -15,10 +15,8 @@ from hosts.links.record import (
     at_boot_in,
     boot_content,
     from_boot_content,
-    kind_of,
     note_file,
     object_name,
-    shape,
 )
 from hosts.managers import AtBoot, Managers, read_managers
 from hosts.ownership import ADDRESS_PROTOCOL, alias, owner_in_alias
@@ -64,7 +62,7 @@ class SubInterfaceFacts:
     def kernel_differences(self, want: SubInterface, owner: str) -> list[str]:
         """In what a link of ours is not as wanted at this moment, without its name."""
         said = []
-        if (self.kind, self.parent, self.vlan) != (kind_of(want), want.parent, want.vlan):
+        if (self.kind, self.parent, self.vlan) != (want.kind, want.parent, want.vlan):
             said.append(f"is {shape(self.kind, self.parent, self.vlan)}")
         if want.mtu is not None and self.mtu != want.mtu:
             said.append(f"has MTU {self.mtu} instead of {want.mtu}")
@@ -143,7 +141,7 @@ class View:
     def has_shape(self, link: Link, want: SubInterface) -> bool:
         """Whether it is the same kind of link on the same parent; all the rest can be changed in place."""
         return (link.kind, link.vlan, self.name_of(link.parent)) == (
-            kind_of(want),
+            want.kind,
             want.vlan,
             want.parent,
         ) and (link.protocol in (None, "802.1q"))
@@ -218,6 +216,13 @@ def mtu_to_set(view: View, link: Link, parent: Link, want: SubInterface) -> int 
     if wished is None and any(wish and wish.mtu is not None for wish in (view.record, view.note)):
         wished = parent.mtu
     return wished if wished != link.mtu else None
+
+
+def shape(kind: str | None, parent: str | None, vlan: int | None) -> str:
+    """What cannot be changed of a link, in words: `VLAN 10 on eth2`."""
+    if kind == "vlan":
+        return f"VLAN {vlan} on {parent}"
+    return f"a {kind or 'plain'} link" + (f" on {parent}" if parent else "")
 
 
 async def read_setting(host: Host, name: str, key: str) -> str | None:
