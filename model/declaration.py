@@ -296,7 +296,7 @@ class CommandKind(Kind[Given[tuple[str, ...]]]):
         words = self._words.read(node, path, problems)
         if words is None:
             return None
-        return Given(tuple(word.value for word in words.value), words.line, words.path)
+        return Given(tuple(word.value for word in words.value), words.line, words.path, words.whole)
 
     def schema(self, definitions: Schema) -> Schema:
         return {"anyOf": [COMMAND_LINE.schema(definitions), self._words.schema(definitions)]}
@@ -318,7 +318,7 @@ class NetworksKind(Kind[Given[tuple[Item[Given[IPv4Address | None]], ...]]]):
         names = self._list.read(node, path, problems)
         if names is None:
             return None
-        return Given(tuple(map(self._automatic, names.value)), names.line, names.path)
+        return Given(tuple(map(self._automatic, names.value)), names.line, names.path, names.whole)
 
     @staticmethod
     def _automatic(name: Given[str]) -> Item[Given[IPv4Address | None]]:
@@ -413,7 +413,7 @@ class ContainerEntry(Entry):
 
     def placements(self, name: str) -> tuple[Placement, ...]:
         """The containers that the declaration `name` makes, as far as it could be read."""
-        hosts = self.hosts.value if self.hosts else (self.host,)
+        hosts = self.hosts.value if self.hosts and self.hosts.whole else (self.host,)
         if self.networks:
             attached = tuple(
                 AttachmentEntry(Given(item.name, item.line, item.path), item.value)
@@ -430,8 +430,7 @@ class ContainerEntry(Entry):
             return (Placement(name, hosts[0], attached),)
         count = self.replicas.value if self.replicas else len(hosts)
         return tuple(
-            Placement(f"{name}-{number + 1}", hosts[number % len(hosts)] if hosts else None, attached)
-            for number in range(count)
+            Placement(f"{name}-{number + 1}", hosts[number % len(hosts)], attached) for number in range(count)
         )
 
 

@@ -6,7 +6,8 @@ One declaration drives the reading, the suggestions for unknown keys and the sch
     class TrunkEntry(Entry):
         interface: Given[str] | None = key(INTERFACE, "the Linux interface", required=True)
 
-A field is None if the key is absent, or if its value is wrong: then that is already reported.
+A field is None if the key is absent, or if its value is wrong: then that is already reported. A list with
+wrong items holds the others; `Entry.wrong` knows.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import ClassVar, TypeVar, cast
 import yaml
 
 from model.document import Mapping, Node, Scalar, is_encrypted
-from model.kinds import Kind, Schema, below, is_null, mismatch, unique
+from model.kinds import Given, Kind, Schema, below, is_null, mismatch, unique
 from model.problems import Problems, Spot, nearest, short
 
 R = TypeVar("R", covariant=True)
@@ -72,9 +73,12 @@ class Entry:
     extensible: ClassVar[bool] = False  # whether keys that start with `x-` are let pass
 
     def wrong(self, *names: str) -> bool:
-        """Whether one of these keys stands in the file with a value that could not be read."""
-        known = self.keys()
-        return any(name in self.given and getattr(self, known[name].field) is None for name in names)
+        """Whether one of these keys stands in the file with a value that could not be read as a whole."""
+        values = ((name, getattr(self, self.keys()[name].field)) for name in names)
+        return any(
+            name in self.given and (value is None or (isinstance(value, Given) and not value.whole))
+            for name, value in values
+        )
 
     @classmethod
     @cache

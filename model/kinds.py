@@ -29,6 +29,7 @@ class Given(Generic[T]):
     value: T
     line: int
     path: str
+    whole: bool = True  # False: a list, some of whose items are wrong and left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Leaf(Kind[Given[T]]):
 
 @dataclass(frozen=True)
 class ListOf(Kind[Given[tuple[R, ...]]]):
-    """A list. With `single`, one value stands for a list of one."""
+    """A list; wrong items are left out. With `single`, one value stands for a list of one."""
 
     kind: Kind[R]
     expects: str
@@ -118,7 +119,8 @@ class ListOf(Kind[Given[tuple[R, ...]]]):
             mismatch(node, path, self, problems)
             return None
         read = (self.kind.read(item, f"{path}[{index}]", problems) for index, item in enumerate(node.items))
-        return Given(tuple(value for value in read if value is not None), node.line, path)
+        good = tuple(value for value in read if value is not None)
+        return Given(good, node.line, path, whole=len(good) == len(node.items))
 
     def schema(self, definitions: Schema) -> Schema:
         items = self.kind.schema(definitions)

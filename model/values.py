@@ -14,6 +14,8 @@ from model.topology import NatMode, Persistence, Ports, Protocol, RestartPolicy,
 
 T = TypeVar("T")
 
+OUR_LABELS = "macvlan-fabric."  # they tell whose a container is, so who removes it
+
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 _NAME = "[a-zA-Z0-9][a-zA-Z0-9_.-]*"
 _DESTINATION = f"([a-zA-Z0-9_][a-zA-Z0-9_.-]*@)?{_NAME}"
@@ -133,6 +135,13 @@ def _bare(scalar: Scalar) -> str:
     if not re.fullmatch(r"[^\s=]+", scalar.text) or not scalar.text.isprintable():
         raise Refused
     return scalar.text
+
+
+def _label(scalar: Scalar) -> str:
+    text = _bare(scalar)
+    if text.startswith(OUR_LABELS):
+        raise Refused(f"labels that begin with {OUR_LABELS} are ours", "use another prefix")
+    return text
 
 
 def _destination(scalar: Scalar) -> str:
@@ -374,7 +383,12 @@ IMAGE = Leaf(
 )
 COMMAND_LINE = Leaf("a command line", _command, {"type": "string", "minLength": 1}, "sleep infinity")
 ENVIRONMENT_NAME = Leaf("a variable's name, without spaces and =", _bare, _BARE_SCHEMA, "LOG_LEVEL")
-LABEL_NAME = Leaf("a label's name, without spaces and =", _bare, _BARE_SCHEMA, "org.example.role")
+LABEL_NAME = Leaf(
+    "a label's name, without spaces and =",
+    _label,
+    {**_BARE_SCHEMA, "not": {"pattern": r"^macvlan-fabric\."}},
+    "org.example.role",
+)
 PERSISTENCE: Leaf[Persistence] = choice(
     get_args(Persistence), "auto takes the manager of the trunk interface; unit does without any"
 )

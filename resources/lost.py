@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import yaml
+from model.document import Mapping, Node, Scalar, compose, decode, from_value
+from model.errors import TopologyError
+from model.kinds import Refused
+from model.values import FLAG
 
 
 def lost_hosts(configured: object) -> frozenset[str]:
     """The hosts with `lost: true` in the topology, from the value that Pulumi has for it: JSON or a path.
 
-    Nothing else is looked at. The program has refused what makes no sense; `pulumi destroy` does not run
-    it, and finds no lost host in what cannot be read.
+    It is read as the program reads it, but nothing else is looked at. The program has refused what makes no
+    sense; `pulumi destroy` does not run it, and finds no lost host in what cannot be read.
     """
-    hosts = _topology(configured).get("hosts")
-    if not isinstance(hosts, dict):
-        return frozenset()
     return frozenset(
-        name for name, host in hosts.items() if isinstance(host, dict) and host.get("lost") in (True, "true")
+        name
+        for hosts in _at("hosts", _topology(configured))
+        for name, host in _entries(hosts)
+        if any(map(_is_true, _at("lost", host)))
     )
 
 
-def _topology(configured: object) -> dict[str, Any]:
+def _entries(node: Node | None) -> list[tuple[str, Node]]:
+    return [(name.text, value) for name, value in node.entries] if isinstance(node, Mapping) else []
+
+
+def _at(key: str, node: Node | None) -> list[Node]:
+    return [value for name, value in _entries(node) if name == key]
+
+
+def _is_true(node: Node) -> bool:
+    if not isinstance(node, Scalar):
+        return False
+    try:
+        # Pulumi knows fewer words for true than the program does: it has the others as text.
+        return FLAG.parse(Scalar(node.line, node.text))
+    except Refused:
+        return False
+
+
+def _topology(configured: object) -> Node | None:
     if not isinstance(configured, str):
-        return {}
+        return None
     try:
-        found = json.loads(configured)
+        return from_value(json.loads(configured), "")
+    except TopologyError:
+        return None
     except ValueError:
-        found = _file(configured)
-    return found if isinstance(found, dict) else {}
+        return _file(configured)
 
 
-def _file(path: str) -> object:
+def _file(path: str) -> Node | None:
     try:
-        return yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return compose(decode(Path(path).expanduser().read_bytes(), path), path)
+    except (OSError, ValueError, RuntimeError, TopologyError):  # Path says the second and third of bad names
         return None

@@ -120,9 +120,8 @@ def _problem(
         if verdict.reaches and verdict.forward and verdict.forward.rules
         else ""
     )
-    message = (
-        f"{expectation.source} {must} reach {expectation.target}, but for {probe}: {verdict}{by}{others}"
-    )
+    but = f"but {probe} does not get through" if expectation.reach else f"yet {probe} gets through"
+    message = f"{expectation.source} {must} reach {expectation.target}, {but}: {verdict}{by}{others}"
     end = End(verdict.target.container, verdict.target.network)
     why = connects(topology, verdict.source.container, end, probe.traffic).why
     return Problem(expectation.place or place, expectation.path, message, f"by the policy: {why}")

@@ -47,10 +47,13 @@ def _is_known(name: Given[str], scope: Scope, problems: Problems) -> bool:
 
 
 def networks_of(name: str, scope: Scope) -> frozenset[str]:
-    """The networks that a network, a container or a group of replicas is on."""
+    """The networks that a network, a container or a group of replicas is on; none if that is unknown."""
     if name in (scope.networks or {}):
         return frozenset([name])
-    made = scope.placements[scope.replicas.get(name, name)]
+    declared = scope.replicas.get(name, name)
+    made, entry = scope.placements[declared], (scope.containers or {})[declared].value
+    if not made or entry is None or entry.wrong("networks"):
+        return frozenset()
     return frozenset(attached.network.value for attached in made[0].attached)
 
 

@@ -70,7 +70,7 @@ def _opens(source: str, target: str, scope: Scope) -> bool:
 def _check_redundancy(entry: AllowEntry, direction: Direction, allowed: Allowed, problems: Problems) -> None:
     """An entry that adds nothing to one before it, or leaves nothing to it, is a slip."""
     traffic = traffic_of(entry, EVERYTHING)
-    if traffic is None:
+    if traffic is None or entry.wrong("between", "from", "to"):
         return
     name = f"{direction.source.value} to {direction.target.value}"
     before = {way: allowed.get(way, []) for way in ways(direction)}

@@ -65,12 +65,12 @@ def test_a_preview_that_would_break_an_expectation_fails_and_says_why(
     assert [lines[int(number) - 1].strip() for number, *_ in said] == ["- from: pg", "- from: site"]
     missed, broken = (message for _, _, message, _ in said)
     assert re.fullmatch(
-        r"pg must reach site, but for icmp: pg 172\.16\.20\.10 -x-> site 172\.16\.10\.10: "
+        r"pg must reach site, but icmp does not get through: pg 172\.16\.20\.10 -x-> site 172\.16\.10\.10: "
         r"router drops it: rule 4 of MVF-\w+-VLANS \(-o eth2\.10 -j DROP\)",
         missed,
     ), missed
     assert re.fullmatch(
-        r"site must not reach db, but for tcp 5432: site 172\.16\.10\.10 -> 172\.16\.10\.1 router "
+        r"site must not reach db, yet tcp 5432 gets through: site 172\.16\.10\.10 -> 172\.16\.10\.1 router "
         r"eth2\.10 => eth2\.20 \(masquerade to 172\.16\.20\.1\) -> pg 172\.16\.20\.10, accepted by rule 3 "
         r"of MVF-\w+-VLANS \(.* --dport 5432 .*\)",
         broken,

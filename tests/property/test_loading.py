@@ -110,6 +110,21 @@ def test_a_mistake_made_once_is_reported_once_where_it_is(data: st.DataObject, t
 
 
 @given(st.data(), every_topology)
+def test_a_wrong_item_of_a_list_is_reported_once_where_it_is(data: st.DataObject, topology: Topology) -> None:
+    """Nothing is concluded from what is left of the list, be it nothing."""
+    plain = document(topology)
+    items = [leaf for leaf in leaves(plain) if isinstance(leaf.holder, list)]
+    assume(items)
+    chosen = data.draw(st.sampled_from(items))
+    beside = [leaf for leaf in items if leaf.holder is chosen.holder]
+    wrong = data.draw(st.lists(st.sampled_from(beside), min_size=1, unique_by=lambda leaf: leaf.path))
+    for leaf in wrong:
+        leaf.put(data.draw(st.sampled_from((None, {"h1": None}))))
+    found = problems_of(yaml.safe_dump(plain, sort_keys=False))
+    assert {problem.path for problem in found} == {leaf.path for leaf in wrong}
+
+
+@given(st.data(), every_topology)
 def test_an_unknown_key_is_reported_once_where_it_is(data: st.DataObject, topology: Topology) -> None:
     plain = document(topology)
     hosts, networks, containers = (plain[key] for key in ("hosts", "networks", "containers"))

@@ -25,8 +25,51 @@ def test_from_the_file_that_it_names(tmp_path: Path) -> None:
     assert lost_hosts(str(file)) == {"b"}
 
 
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"])
+def test_every_word_that_the_program_takes_for_true(tmp_path: Path, word: str) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(f"hosts:\n  a: {{ trunk: eth2, lost: {word} }}\n  b: {{ trunk: eth2 }}\n")
+    assert lost_hosts(str(file)) == {"a"}
+    assert lost_hosts(json.dumps({"hosts": {"a": {"lost": word}}})) == {"a"}
+
+
+@pytest.mark.parametrize("word", ["false", "no", "Off", "~", "yEs", "y", "1", "[true]"])
+def test_no_other_word(tmp_path: Path, word: str) -> None:
+    file = tmp_path / "topology.yaml"
+    file.write_text(f"hosts: {{ a: {{ lost: {word} }} }}\n")
+    assert lost_hosts(str(file)) == frozenset()
+    assert lost_hosts(json.dumps({"hosts": {"a": {"lost": word}}})) == frozenset()
+
+
+def test_names_are_what_is_written(tmp_path: Path) -> None:
+    """Other readers of YAML make numbers and truth values of some of them."""
+    names = ("1", "010", "1.10", "on")
+    file = tmp_path / "topology.yaml"
+    file.write_text(
+        "x-gone: &gone { lost: yes }\nhosts:\n" + "".join(f"  {n}: {{ <<: *gone }}\n" for n in names)
+    )
+    assert lost_hosts(str(file)) == set(names)
+
+
+def test_from_a_file_in_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "topology.yaml").write_text("hosts: { a: { lost: true } }\n")
+    assert lost_hosts("~/topology.yaml") == {"a"}
+
+
 @pytest.mark.parametrize(
-    "configured", [None, "", "{}", "[]", "nowhere.yaml", '{"hosts": []}', '{"hosts": {"a": 1}}']
+    "configured",
+    [
+        None,
+        "",
+        "{}",
+        "[]",
+        "nowhere.yaml",
+        "~nobody-here/t.yaml",
+        "a\0b",
+        '{"hosts": []}',
+        '{"hosts": {"a": 1}}',
+    ],
 )
 def test_what_cannot_be_read_has_no_lost_host(configured: object) -> None:
     assert lost_hosts(configured) == frozenset()

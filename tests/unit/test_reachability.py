@@ -223,13 +223,15 @@ def test_many_blocked_networks_are_one_cell() -> None:
     [
         (
             Expectation("bbox1", "bbox4", True, Traffic("tcp", (Ports(70, 90),))),
-            "bbox1 must reach bbox4, but for tcp 70: bbox1 172.16.10.10 -x-> bbox4 172.16.20.11: "
+            "bbox1 must reach bbox4, but tcp 70 does not get through: "
+            "bbox1 172.16.10.10 -x-> bbox4 172.16.20.11: "
             f"router drops it: rule 5 of {VLANS} (-o eth2.20 -j DROP)",
             "by the policy: bbox1 -> bbox4 allow tcp 80 only",
         ),
         (
             Expectation("bbox1", "mac_net20", False, Traffic("tcp")),
-            "bbox1 must not reach mac_net20, but for tcp 80: bbox1 172.16.10.10 -> 172.16.10.1 router "
+            "bbox1 must not reach mac_net20, yet tcp 80 gets through: "
+            "bbox1 172.16.10.10 -> 172.16.10.1 router "
             f"eth2.10 => eth2.20 -> bbox4 172.16.20.11, accepted by rule 3 of {VLANS} "
             "(-s 172.16.10.10/32 -d 172.16.20.11/32 -i eth2.10 -o eth2.20 -p tcp -m tcp --dport 80 "
             "-m conntrack --ctstate NEW -j ACCEPT)",
@@ -237,14 +239,15 @@ def test_many_blocked_networks_are_one_cell() -> None:
         ),
         (
             Expectation("mac_net10", "mac_net20", True),
-            "mac_net10 must reach mac_net20, but for icmp: bbox3 172.16.10.11 -x-> bbox2 172.16.20.10: "
+            "mac_net10 must reach mac_net20, but icmp does not get through: "
+            "bbox3 172.16.10.11 -x-> bbox2 172.16.20.10: "
             f"router drops it: rule 5 of {VLANS} (-o eth2.20 -j DROP) "
             "(and so for 4 pairs of containers in all)",
             "by the policy: nothing allows mac_net10 -> mac_net20",
         ),
         (
             Expectation("bbox1", "mac_net10", False),
-            "bbox1 must not reach mac_net10, but for icmp: bbox1 172.16.10.10 -> mac_net10 -> "
+            "bbox1 must not reach mac_net10, yet icmp gets through: bbox1 172.16.10.10 -> mac_net10 -> "
             "bbox3 172.16.10.11",
             "by the policy: both are on mac_net10",
         ),
