@@ -13,7 +13,13 @@ an order of preference, made from a hash of its own name, and in the order of th
 the first that nobody has yet. Static addresses are taken before anyone chooses. A container prefers
 its host's slice, then the lower half, then the rest, so that it is served while there is any address.
 
-What therefore holds (each a property test), without remembering former runs:
+The stack's state remembers what was given (`Remembered`). With it nothing ever moves: not through removal,
+insertion, another order, scaling, a move to another host, or hosts that come and go. What is remembered is
+taken before anyone chooses. An address is free again when its container is gone from the file. A range that
+was given to a Docker stays as it is, because any change of it replaces the docker network, and what is new is
+not chosen from one while there is anything else.
+
+What holds without a memory, in a first run (each a property test):
 
 - A container, host or network that is appended moves nothing. A network that is inserted anywhere
   moves nothing: networks are independent of each other.
@@ -21,15 +27,14 @@ What therefore holds (each a property test), without remembering former runs:
   in use: then it moves that one user, and whom this one displaces in turn.
 - Removing and adding again gives the same plan: it depends on the present file only.
 
-More cannot be promised without state: if nothing inserted anywhere could ever move anything, a
-container's address would follow from its name alone, and there are more names than addresses. What
-must never move gets a static address; that holds whatever is declared around it.
+What must have a certain address gets a static one; that holds whatever is declared around it, and an
+automatic one that had it before makes way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
 
@@ -42,6 +47,14 @@ class HostRange:
 
     ip_range: IPv4Network
     aux_addresses: tuple[tuple[str, IPv4Address], ...]  # (container, address): inside it, of other hosts
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What earlier runs of the stack gave; its state knows it."""
+
+    addresses: Mapping[tuple[str, str], IPv4Address] = field(default_factory=dict)  # by (container, network)
+    ranges: Mapping[tuple[str, str], HostRange] = field(default_factory=dict)  # by (host, network)
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,9 @@ def capacity_problem(network: Network, containers: int) -> str | None:
     )
 
 
-def plan_addresses(topology: Topology) -> AddressPlan:
+def plan_addresses(topology: Topology, remembered: Remembered | None = None) -> AddressPlan:
     """All addresses of a fabric; the module's docstring says what holds of them."""
+    remembered = remembered or Remembered()
     members = _members(topology)
     host_names = [host.name for host in topology.hosts]
     slots_by_count: dict[int, Mapping[str, int]] = {}
@@ -78,13 +92,19 @@ def plan_addresses(topology: Topology) -> AddressPlan:
         division = _Division.of(network.subnet)
         if division.slices not in slots_by_count:
             slots_by_count[division.slices] = _choose_slices(host_names, division.slices)
-        slots = slots_by_count[division.slices]
         here = members[network.name]
-        chosen = _choose_addresses(network, division, slots, here)
+        given = {
+            host: range_
+            for (host, name), range_ in remembered.ranges.items()
+            if name == network.name and range_.ip_range.subnet_of(network.subnet)
+        }
+        slots = _without_given(slots_by_count[division.slices], division, network, given)
+        kept = _kept(network, here, remembered)
+        chosen = _choose_addresses(network, division, slots, here, kept, given)
         for member, offset in zip(here, chosen, strict=True):
             addresses[member.container, network.name] = network.subnet[offset]
         for host, host_range in _ranges(network, division, slots, here, chosen):
-            ranges[host, network.name] = host_range
+            ranges[host, network.name] = given.get(host, host_range)
     return AddressPlan(addresses, ranges)
 
 
@@ -162,19 +182,66 @@ def _choose_slices(hosts: Iterable[str], count: int) -> Mapping[str, int]:
     return slots
 
 
+def _without_given(
+    slots: Mapping[str, int], division: _Division, network: Network, given: Mapping[str, HostRange]
+) -> Mapping[str, int]:
+    """The hosts' slices, but for those that meet what another host's Docker was given."""
+    return {
+        host: slot
+        for host, slot in slots.items()
+        if not any(
+            other != host and range_.ip_range.overlaps(division.slice(network.subnet, slot))
+            for other, range_ in given.items()
+        )
+    }
+
+
+def _kept(network: Network, members: Iterable[_Member], remembered: Remembered) -> Mapping[str, int]:
+    """The offset for each container that keeps what it has."""
+    members = list(members)
+    subnet, base = network.subnet, int(network.subnet.network_address)
+    taken = {subnet.network_address, subnet.broadcast_address, network.gateway}
+    taken.update(member.static for member in members if member.static is not None)
+    kept = {}
+    for member in members:
+        address = remembered.addresses.get((member.container, network.name))
+        if member.static is None and address is not None and address in subnet and address not in taken:
+            taken.add(address)
+            kept[member.container] = int(address) - base
+    return kept
+
+
 def _choose_addresses(
-    network: Network, division: _Division, slots: Mapping[str, int], members: Iterable[_Member]
+    network: Network,
+    division: _Division,
+    slots: Mapping[str, int],
+    members: Iterable[_Member],
+    kept: Mapping[str, int],
+    given: Mapping[str, HostRange],
 ) -> list[int]:
     """The offset in the subnet for each member, in order."""
     base = int(network.subnet.network_address)
     taken = {0, division.size - 1, int(network.gateway) - base}
     taken.update(int(member.static) - base for member in members if member.static is not None)
+    taken.update(kept.values())
     chosen = []
     for member in members:
         if member.static is not None:
             chosen.append(int(member.static) - base)
             continue
-        offset = next(o for o in _offsets(member, division, slots.get(member.host)) if o not in taken)
+        if member.container in kept:
+            chosen.append(kept[member.container])
+            continue
+        # With a memory: somebody's Docker may have given these to a container that was started by hand.
+        docker = [range_.ip_range for range_ in given.values()]
+        free = (o for o in _offsets(member, division, slots.get(member.host)) if o not in taken)
+        if docker:
+            better = (o for o in _offsets(member, division, None) if o not in taken)
+            apart = (o for o in better if not any(network.subnet[o] in each for each in docker))
+            offset = next(apart, None)
+            offset = next(free) if offset is None else offset
+        else:
+            offset = next(free)
         taken.add(offset)
         chosen.append(offset)
     return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from model.addresses import AddressPlan, plan_addresses
+from model.addresses import AddressPlan, Remembered, plan_addresses
 from model.firewall import Firewall
 from model.homing import default_network
 from model.interfaces import link_names
@@ -80,9 +80,9 @@ class Fabric:
     endpoints: tuple[Endpoint, ...]
 
 
-def plan(topology: Topology, owner: str) -> Fabric:
-    """The complete plan of a valid topology. `owner` is project/stack."""
-    addresses = plan_addresses(topology)
+def plan(topology: Topology, owner: str, remembered: Remembered | None = None) -> Fabric:
+    """The complete plan of a valid topology. `owner` is project/stack; what is `remembered` stays."""
+    addresses = plan_addresses(topology, remembered)
     firewall = plan_firewall(topology, addresses, owner)
     names = link_names(topology)
     taking_part: dict[str, list[Network]] = {host.name: [] for host in topology.hosts}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, DrawFn
 
-from model.addresses import AddressPlan, capacity, capacity_problem, plan_addresses, slices
+from model.addresses import AddressPlan, Remembered, capacity, capacity_problem, plan_addresses, slices
 from model.topology import Attachment, Container, Host, Network, Topology, Trunk
 from tests.strategies import topologies
 
@@ -214,3 +214,38 @@ def test_every_address_of_a_network_can_be_used_and_no_more(topology: Topology) 
         full = tuple(_container(f"c{i}", topology.hosts[0].name, network.name) for i in range(usable))
         plan = plan_addresses(replace(topology, containers=full))
         assert set(plan.addresses.values()) == set(network.subnet.hosts()) - {network.gateway}
+
+
+@given(any_topology, st.data())
+def test_with_a_memory_nothing_ever_moves(before: Topology, data: DataObject) -> None:
+    """Whatever goes, comes, changes place in the file, or goes to another host."""
+    first = plan_addresses(before)
+    stay = data.draw(st.lists(st.sampled_from(before.containers), unique=True)) if before.containers else []
+    hosts = data.draw(st.permutations(before.hosts))
+    moving = [replace(each, host=data.draw(st.sampled_from(hosts)).name) for each in stay]
+    gone = [each for each in before.containers if each.name not in {one.name for one in stay}]
+    coming = [replace(each, name=f"new-{each.name}") for each in gone]
+    containers = tuple(data.draw(st.permutations([*moving, *coming])))
+    after = replace(before, hosts=tuple(hosts), containers=containers)
+    second = plan_addresses(after, Remembered(first.addresses, first.ranges))
+    kept = {who: first.addresses[who] for who in declared(after) if who in first.addresses}
+    assert {who: second.addresses[who] for who in kept} == kept
+    for network in after.networks:
+        used = [address for (_, name), address in second.addresses.items() if name == network.name]
+        assert len(set(used)) == len(used)
+        assert network.gateway not in used
+        assert all(address in network.subnet.hosts() for address in used)
+    for place, range_ in second.ranges.items():
+        assert range_ == first.ranges.get(place, range_)
+
+
+@given(any_topology)
+def test_what_is_remembered_of_others_changes_nothing(topology: Topology) -> None:
+    """Of containers that are gone, and of addresses that are nobody's to have any more."""
+    strange = {(f"gone-{i}", network.name): network.gateway for i, network in enumerate(topology.networks)}
+    strange |= {
+        (container.name, attachment.network): IPv4Address("203.0.113.1")
+        for container in topology.containers
+        for attachment in container.attachments
+    }
+    assert plan_addresses(topology, Remembered(strange)) == plan_addresses(topology)
