@@ -21,6 +21,10 @@ class FirewallProvider(HostProvider):
 
     wish = ("chains", "jumps")
 
+    def object_of(self, props: Properties) -> str:
+        del props
+        return "firewall"
+
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_firewall(host, from_inputs(props))
 

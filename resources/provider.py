@@ -9,6 +9,10 @@ the host shows that differs, a sentence each: so `pulumi refresh` prints the dif
 the next `pulumi up` sees that there is something to mend. And they have a `version`, by which others see
 that something was made or mended.
 
+They have a `mark`, too, drawn when the resource is new. It is left beside the object (`hosts.charge`), and
+the object is removed only by the resource whose mark is there: one that was replaced by itself, or whose
+host has another name now, leaves it alone.
+
 `found` is the same for those who do not refresh: what the program saw to differ when it looked at the host
 before it began. So `pulumi preview` shows it, and `pulumi up` mends it.
 """
@@ -33,6 +37,7 @@ from pulumi.dynamic import (
 )
 
 from hosts.change import Change
+from hosts.charge import give_up_charge, in_charge, take_charge
 from hosts.errors import HostError
 from hosts.host import Host
 from resources.session import on_host
@@ -40,12 +45,13 @@ from resources.session import on_host
 T = TypeVar("T")
 Properties = dict[str, Any]
 
-# How to reach the host, and what may be risked of that: a change here never changes the host.
+# How to reach the host, and what may be risked of that.
 CONNECTION = ("address", "ssh_config", "may_touch_session")
 COMMON = ("host", *CONNECTION, "owner")
 DRIFT = "drift"
 FOUND = "found"
 VERSION = "version"
+MARK = "mark"
 
 
 class _QuietAboutHosts(logging.Filter):
@@ -86,6 +92,11 @@ class HostProvider(ResourceProvider):
         """The values of what is `reported`."""
         return {}
 
+    def object_of(self, props: Properties) -> str | None:
+        """Under which name its mark lies on the host; None for what has nothing of its own there."""
+        del props
+        return None
+
     def id_of(self, props: Properties) -> str:
         """The object's id in the state."""
         return str(props["host"])
@@ -96,11 +107,12 @@ class HostProvider(ResourceProvider):
         What was found to differ counts where the wish is the same as before: else it is to be changed anyhow.
         """
         before, wished = plain(olds), plain(news)
-        if not before or _changed(before, wished, (*COMMON, *self.wish, DRIFT)):
+        if not before or _changed(before, wished, (*self.identity, *self.wish, DRIFT)):
             wished[FOUND] = []
         same = before and before.get(VERSION) and not wished.get(FOUND)
         same = same and not _changed(before, wished, (*COMMON, *self.wish, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
+        wished[MARK] = before.get(MARK) if before else secrets.token_hex(4)
         return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
@@ -114,7 +126,8 @@ class HostProvider(ResourceProvider):
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
-        if not _changed(before, wished, (*self.wish, DRIFT)) and not wished.get(FOUND):
+        # Another address may be another machine, and what may be touched now may have been left undone.
+        if not _changed(before, wished, (*CONNECTION, *self.wish, DRIFT)) and not wished.get(FOUND):
             return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 
@@ -129,14 +142,33 @@ class HostProvider(ResourceProvider):
 
     def delete(self, _id: str, props: Properties) -> None:
         recorded = plain(props)
-        _on_host(recorded, lambda host: self.take_away(host, recorded))
+        _on_host(recorded, lambda host: self._removed(host, recorded))
+
+    async def _removed(self, host: Host, recorded: Properties) -> None:
+        name = self.object_of(recorded)
+        if name is not None:
+            mark = await in_charge(host, recorded["owner"], name)
+            if mark not in (None, recorded.get(MARK)):
+                print(f"{host.name}: {name} was not removed: another resource is in charge of it", flush=True)
+                return
+            if mark is not None:
+                await give_up_charge(host, recorded["owner"], name)
+        await self.take_away(host, recorded)
 
     async def _made(self, host: Host, wished: Properties) -> Properties:
         await self.ensure(host, wished)
+        name, mark = self.object_of(wished), wished.get(MARK)
+        if name is not None and mark:
+            await take_charge(host, wished["owner"], name, mark)
         return wished | await self.observed(host, wished)
 
     async def _seen(self, host: Host, recorded: Properties) -> tuple[Sequence[str] | None, Properties]:
-        return await self.differences(host, recorded), await self.observed(host, recorded)
+        found, name = await self.differences(host, recorded), self.object_of(recorded)
+        if found is not None and name is not None and recorded.get(MARK):
+            mark = await in_charge(host, recorded["owner"], name)
+            if mark not in (None, recorded[MARK]):  # a run was killed before it could record the new one
+                found = [*found, f"{name} is marked by a run that was cut off"]
+        return found, await self.observed(host, recorded)
 
 
 class HostResource(Resource):

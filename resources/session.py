@@ -43,7 +43,7 @@ async def session(name: str, address: str, ssh_config: str | None) -> Host:
     if folder := os.environ.get(FAKE_HOSTS):
         from hosts.fake import FakeHost
 
-        return FakeHost(name, path=Path(folder) / f"{name}.json")
+        return FakeHost(name, path=Path(folder) / f"{address}.json")
     from hosts.connection import connections
 
     return await connections.host(target(name, address, ssh_config))

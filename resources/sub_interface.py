@@ -38,6 +38,9 @@ class SubInterfaceProvider(HostProvider):
     def id_of(self, props: Properties) -> str:
         return f"{props['host']}/{props['name']}"
 
+    def object_of(self, props: Properties) -> str:
+        return str(props["name"])
+
     async def ensure(self, host: Host, props: Properties) -> Change:
         change = await ensure_sub_interface(
             host,

@@ -18,6 +18,10 @@ class SysctlsProvider(HostProvider):
 
     wish = ("values",)
 
+    def object_of(self, props: Properties) -> str:
+        del props
+        return "sysctls"
+
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_sysctls(host, props["values"], props["owner"])
 
