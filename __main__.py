@@ -10,13 +10,14 @@ from model.errors import Place, TopologyError
 from model.fabric import plan
 from model.reachability import check_expectations, report
 from resources.preflight import ask_hosts
+from resources.state import read_state
 
 try:
     stack, configured = pulumi.get_stack(), pulumi.Config().get("topology")
     topology, unwritten = read_topology(stack, configured, encrypted=pulumi.runtime.is_config_secret(KEY))
-    fabric = plan(topology, owner=f"{pulumi.get_project()}/{stack}")
-    broken = check_expectations(topology, fabric, Place(stack_file(stack)))
-    if broken:
+    state = read_state(stack)
+    fabric = plan(topology, f"{pulumi.get_project()}/{stack}", state.remembered())
+    if broken := check_expectations(topology, fabric, Place(stack_file(stack))):
         raise TopologyError(broken)
 except TopologyError as error:
     raise pulumi.RunError(str(error)) from None
@@ -24,14 +25,13 @@ except TopologyError as error:
 asked = ask_hosts(fabric, topology.ssh_config)
 from components import VlanFabric  # noqa: E402 - it takes its time to load, and so do the hosts to answer
 
-truth = report(topology, fabric)
-answers = asked.result()
+truth, answers = report(topology, fabric), asked.result()
 if answers.problems:
     raise pulumi.RunError("\n".join(map(str, answers.problems)))
 for warning in answers.warnings:
     pulumi.log.warn(str(warning))
 
-built = VlanFabric(topology, fabric, answers.findings, configured=unwritten)
+built = VlanFabric(topology, fabric, answers.findings, state=state, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

@@ -16,6 +16,7 @@ from model.homing import container_sysctls
 from model.secret import Secret
 from model.topology import Container
 from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, StuckRun, make_way
+from resources.state import NETWORK, State
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -32,6 +33,7 @@ class DockerHost(pulumi.ComponentResource):
         boot: BootUnit,
         stuck: StuckRun,
         found: Findings,
+        state: State,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         self.host = plan.host.name
@@ -52,9 +54,15 @@ class DockerHost(pulumi.ComponentResource):
             on_error=[stuck.hook],
         )
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
+        self._volumes = found.volumes
+        self._made = _made_anew(plan, found, state)
         self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(
-            plan, at, bare=found.bare, opts=pulumi.ResourceOptions(parent=self, depends_on=[boot])
+            plan,
+            at,
+            bare=found.bare or state.knows_docker_of(self.host),
+            made=self._made,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]),
         )
         self.images = {
             image: docker.RemoteImage(
@@ -99,6 +107,8 @@ class DockerHost(pulumi.ComponentResource):
             stop_timeout=container.stop_grace or None,
             stop_signal=None if container.stop_grace else "SIGKILL",
             destroy_grace_seconds=container.stop_grace,
+            remove_volumes=False,  # the provider's default takes the anonymous ones along
+            volumes=self._volumes_of(container.name),
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(
                     name=_name_of(networks[attachment.network], attachment.network),
@@ -107,12 +117,35 @@ class DockerHost(pulumi.ComponentResource):
                 for attachment in container.attachments
             ],
             opts=pulumi.ResourceOptions.merge(
-                pulumi.ResourceOptions(parent=self, depends_on=[self.addresses, *networks.values()]),
+                pulumi.ResourceOptions(
+                    parent=self,
+                    depends_on=[self.addresses, *networks.values()],
+                    # They are what the container has: no reason to replace it. Whenever the engine does, for
+                    # whatever reason, it takes the inputs as they are here, ignored or not
+                    # (pulumi, step_generator.go: a replacement is checked with the goal's own properties).
+                    ignore_changes=["volumes"],
+                    replacement_trigger=self.incarnation("container", container.name),
+                ),
                 self.options(),
             ),
         )
         self.stuck.watch(made)
         return made
+
+    def incarnation(self, kind: Literal["network", "container"], name: str) -> str:
+        """What changes when a docker object has to be made anew: on another host, or because it is gone.
+
+        The engine does not see that by itself: a resource that gets another provider is the same to it, and
+        what Docker has lost it learns only from a refresh.
+        """
+        return f"{self.host}/{self._made.get(f'{kind} {name}', 0)}"
+
+    def _volumes_of(self, container: str) -> list[docker.ContainerVolumeArgs] | None:
+        """The volumes that a container of that name has there now, so that its successor has them, too."""
+        volumes = sorted(self._volumes.get(container, {}).items())
+        return [
+            docker.ContainerVolumeArgs(container_path=path, volume_name=name) for path, name in volumes
+        ] or None
 
     def watch(
         self, containers: Mapping[str, docker.Container], networks: Mapping[str, docker.Network]
@@ -154,6 +187,20 @@ class DockerHost(pulumi.ComponentResource):
             deleted_with=self.boot,
             hooks=self._hooks,
         )
+
+
+def _made_anew(plan: HostPlan, found: Findings, state: State) -> dict[str, int]:
+    """How often each docker object of the host was gone, the ones included that are gone now."""
+    host = plan.host.name
+    made = dict(state.made(host))
+    recorded = {f"network {each.name}" for each in plan.networks if state.has(NETWORK, f"{each.name}-{host}")}
+    recorded |= {f"container {each.name}" for each in plan.containers if state.is_on(host, each.name)}
+    taken_over = {f"{each.kind} {each.name}" for each in found.adoptions}
+    for what in recorded - taken_over - (recorded if found.present is None else found.present):
+        made[what] = made.get(what, 0) + 1
+    wanted = {f"network {each.name}" for each in plan.networks}
+    wanted |= {f"container {each.name}" for each in plan.containers}
+    return {what: made[what] for what in sorted(made) if what in wanted}
 
 
 def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:

@@ -18,6 +18,7 @@ from hosts.survey import Findings
 from model.fabric import Fabric, HostPlan
 from model.topology import Topology
 from resources import BootUnit, HostRef, HostResource, StuckRun
+from resources.state import State
 
 
 class VlanFabric(pulumi.ComponentResource):
@@ -25,7 +26,8 @@ class VlanFabric(pulumi.ComponentResource):
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
     docker networks on them; containers. Hosts do not wait for each other. `findings` are what was seen on
-    the hosts, by name: what is to be mended, and what to be taken over as it runs. If the topology says so,
+    the hosts, by name: what is to be mended, and what to be taken over as it runs; `state` is what the stack
+    knows of earlier runs. If the topology says so,
     the wire is asked at the end; see `Verification`, also about `configured`.
     """
 
@@ -35,6 +37,7 @@ class VlanFabric(pulumi.ComponentResource):
         fabric: Fabric,
         findings: Mapping[str, Findings] = MappingProxyType({}),
         *,
+        state: State = State(),  # noqa: B008 - it is frozen
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -78,7 +81,7 @@ class VlanFabric(pulumi.ComponentResource):
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             ours += trunks[name].links.values()
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, stuck, found, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, stuck, found, state, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)

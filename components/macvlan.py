@@ -70,6 +70,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
                     # One that is adopted is taken into the state as it runs, and left as it is.
                     import_=adopted,
                     ignore_changes=["*"] if adopted else None,
+                    replacement_trigger=host.incarnation("network", wanted.name),
                 ),
             ),
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address
 
 from hosts.change import Change
-from hosts.docker import ContainerFacts, connect, disconnect, read_containers
+from hosts.docker import ContainerFacts, connect, disconnect, read_containers, start
 from hosts.errors import HostError
 from hosts.host import Host
 
@@ -22,7 +22,7 @@ Attachments = Mapping[str, Mapping[str, IPv4Address]]  # by container and networ
 
 
 async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change:
-    """Have the owner's containers on the wanted networks, with the wanted addresses, and on no others.
+    """Have the owner's containers run on the wanted networks, with the wanted addresses, and on no others.
 
     A container that is not there is left to whoever makes it, one that is somebody else's to him. Networks
     are left before others are joined, so that containers can exchange their addresses.
@@ -41,6 +41,10 @@ async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change
             if attached_now is None or attached_now.wished != address:
                 await connect(host, container, network, address)
                 done.append(f"put {container.name} on {network} as {address}")
+    for container in found:
+        if container.should_run:
+            await start(host, container)
+            done.append(f"started {container.name}")
     return Change(tuple(done))
 
 
@@ -58,8 +62,6 @@ def _differences(
     if container is None:
         yield f"{name} is not there"
         return
-    if container.networks and not any(place.present for place in container.networks.values()):
-        yield f"{name} does not run"
     yield from place_differences(container, wanted)
 
 
@@ -76,8 +78,10 @@ async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[Conta
 
 
 def place_differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address | None]) -> Iterator[str]:
-    """In what one container is attached otherwise than wanted, a clause each."""
+    """In what one container is otherwise than wanted, of its places and of its running; a clause each."""
     name = container.name
+    if container.should_run:
+        yield f"{name} does not run"
     for network, address in wanted.items():
         attached = container.networks.get(network)
         if attached is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from urllib.parse import quote
@@ -46,6 +46,14 @@ class ContainerFacts:
     image: str  # as it was named when it was made
     grace: int | None  # seconds between the stop signal and the kill; None: Docker's 10
     networks: Mapping[str, Attached]  # by the network's name
+    volumes: Mapping[str, str] = field(default_factory=dict)  # by the path inside: the volume's name
+    status: str = "running"  # as Docker calls it: created, running, paused, restarting, exited, dead
+    restart: str = ""  # its restart policy: no, on-failure, always, unless-stopped
+
+    @property
+    def should_run(self) -> bool:
+        """Whether it is down though its restart policy says that it runs; a job that has ended is not."""
+        return self.status in ("exited", "created", "dead") and self.restart in ("always", "unless-stopped")
 
 
 @dataclass(frozen=True)
@@ -99,13 +107,16 @@ async def read_containers_on(host: Host, networks: Collection[str]) -> tuple[Con
 
 
 async def remove_containers(host: Host, containers: Sequence[ContainerFacts]) -> None:
-    """Stop containers, each with its own grace but all at once, and remove them with their volumes."""
+    """Stop containers, each with its own grace but all at once, and remove them.
+
+    Their anonymous volumes stay: what a service has stored there nobody can make again.
+    """
 
     async def remove(container: ContainerFacts) -> None:
         grace = STOPPING if container.grace is None else container.grace
         it = f"/containers/{container.id}"
         await change(host, f"stop {container.name}", "POST", f"{it}/stop", deadline=grace + PATIENCE)
-        await change(host, f"remove {container.name}", "DELETE", f"{it}?force=true&v=true")
+        await change(host, f"remove {container.name}", "DELETE", f"{it}?force=true")
 
     outcomes = await asyncio.gather(*map(remove, containers), return_exceptions=True)
     failure = next((outcome for outcome in outcomes if outcome is not None), None)
@@ -127,6 +138,11 @@ async def connect(host: Host, container: ContainerFacts, network: str, address: 
     wish = {"Container": container.id, "EndpointConfig": place}
     path = f"/networks/{quote(network, safe='')}/connect"
     await change(host, f"put {container.name} on {network} as {address}", "POST", path, wish)
+
+
+async def start(host: Host, container: ContainerFacts) -> None:
+    """Start a container that is there and does not run."""
+    await change(host, f"start {container.name}", "POST", f"/containers/{container.id}/start", {})
 
 
 async def disconnect(host: Host, container: ContainerFacts, network: str) -> None:
@@ -171,6 +187,13 @@ def _container(facts: Mapping[str, Any]) -> ContainerFacts:
             )
             for name, place in networks.items()
         },
+        {
+            mount["Destination"]: mount["Name"]
+            for mount in facts.get("Mounts") or ()
+            if mount.get("Type") == "volume" and mount.get("Name")
+        },
+        (facts.get("State") or {}).get("Status", "running"),
+        ((facts.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", ""),
     )
 
 

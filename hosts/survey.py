@@ -46,6 +46,10 @@ class Findings:
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bare: bool = False  # Docker has nothing of ours; False also where it could not be asked
     warnings: tuple[HostError, ...] = ()  # what will be in the way, if it is still so by then
+    present: frozenset[str] | None = None  # `container NAME`, `network NAME` of ours; None: nobody knows
+    # By container, whose ever it is, the volumes that it has, by the path inside. One that takes its name
+    # over gets them again.
+    volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
@@ -72,6 +76,8 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         {**differences, **docker.differences},
         docker.bare,
         docker.warnings,
+        docker.present,
+        docker.volumes,
     )
 
 
@@ -184,6 +190,11 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         tuple(adoption for each in findings for adoption in each.adoptions),
         {"attachments": tuple(moved)},
         bare=not ours and all(network.owner != owner for network in networks),
+        present=frozenset(
+            {f"container {name}" for name in ours}
+            | {f"network {n.name}" for n in networks if n.owner == owner}
+        ),
+        volumes={each.name: each.volumes for each in containers if each.volumes},
     )
 
 

@@ -42,7 +42,8 @@ class AddressesProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        return DiffResult(plain(olds["holders"]) != plain(news["holders"]), [])
+        keys = ("holders", "made")
+        return DiffResult(any(plain(olds.get(k)) != plain(news.get(k)) for k in keys), [])
 
     def create(self, props: Properties) -> CreateResult:
         """Before the state knows of any docker object on the host, each of ours there is a leftover."""
@@ -71,11 +72,18 @@ class AddressesProvider(ResourceProvider):
 class Addresses(Resource, module="docker", name="Addresses"):
     """The addresses of one host's containers; each of these must wait for it.
 
-    `bare`: Docker was seen to have nothing of ours there. It counts only when the state is new.
+    `bare`: Docker has nothing of ours there but what the state knows. It counts only when this one is new.
+    `made`: how often each docker object was made anew because it was gone (`resources.state`).
     """
 
     def __init__(
-        self, plan: HostPlan, at: HostRef, *, bare: bool, opts: pulumi.ResourceOptions | None = None
+        self,
+        plan: HostPlan,
+        at: HostRef,
+        *,
+        bare: bool,
+        made: Mapping[str, int],
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         holders: dict[str, dict[str, str]] = {network.name: {} for network in plan.networks}
         for container in plan.containers:
@@ -84,6 +92,6 @@ class Addresses(Resource, module="docker", name="Addresses"):
         super().__init__(
             AddressesProvider(),
             f"{plan.host.name}-addresses",
-            at.inputs("addresses") | {"holders": holders, "bare": bare},
+            at.inputs("addresses") | {"holders": holders, "bare": bare, "made": dict(made) or None},
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["bare"])),
         )

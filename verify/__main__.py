@@ -18,10 +18,12 @@ from configuration import read_topology
 from hosts import loop
 from hosts.errors import HostError
 from hosts.host import Host
+from model.addresses import Remembered
 from model.errors import TopologyError
 from model.fabric import Fabric, plan
 from model.reachability import predictions
 from resources.session import session
+from resources.state import exported_state
 from verify.measure import Observation, measure
 from verify.table import table
 
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack = arguments.stack or _selected_stack()
         project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
         topology, _ = read_topology(stack, sys.stdin.read() if arguments.stdin else None)
-        fabric = plan(topology, owner=f"{project}/{stack}")
+        fabric = plan(topology, f"{project}/{stack}", _remembered(stack))
     except (TopologyError, LookupError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -52,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
         "--stdin", action="store_true", help="read the topology, or the name of its file, from standard input"
     )
     return parser
+
+
+def _remembered(stack: str) -> Remembered:
+    """The addresses that the stack gave; without its state those of a first run."""
+    try:
+        return exported_state(stack).remembered()
+    except LookupError as error:
+        print(f"{error}; the addresses are taken to be those of a first run", file=sys.stderr)
+        return Remembered()
 
 
 def _selected_stack() -> str:

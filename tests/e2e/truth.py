@@ -45,6 +45,7 @@ from model.topology import (
     Trunk,
 )
 from resources.session import target
+from resources.state import exported_state
 from tests import rendering
 from tests.e2e.hostdump import assert_same, dump_all
 from tests.project import ROOT, Project
@@ -197,7 +198,8 @@ def try_out(seed: int, lab: Lab, project: Project) -> Outcome:
     AssertionError if `pulumi up` fails, with the topology.
     """
     topology = draw(seed, str(lab.ssh_config))
-    fabric = plan(topology, owner=f"macvlan-fabric/{project.stack}")
+    state = exported_state(project.stack, str(project.folder), project.environment)
+    fabric = plan(topology, f"macvlan-fabric/{project.stack}", state.remembered())
     project.write(rendering.document(topology))
     run = project.up()
     assert run.status == 0, f"seed {seed}:\n{rendering.text(topology)}\n{run.output}"

@@ -149,6 +149,7 @@ def test_drift_of_places_is_said_in_words() -> None:
 def test_a_container_that_does_not_run_has_no_address_to_report() -> None:
     stopped = container("web", red="10.0.0.1")
     stopped["NetworkSettings"]["Networks"]["red"]["IPAddress"] = ""
+    stopped["State"], stopped["HostConfig"] = {"Status": "exited"}, {"RestartPolicy": {"Name": "always"}}
     there = host(network("red"), stopped)
     assert do(attachment_differences(there, {"web": {"red": ONE}}, OURS)) == ("web does not run",)
     assert do(read_addresses(there, ["web"], OURS)) == {"web": {"red": ""}}
