@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ LINKED = (
     ".venv",
 )
 STACK = "test"
+
+
+def without_marks(dump: str) -> str:
+    """A host in memory but for the marks that say which resource is in charge (`hosts.charge`)."""
+    return re.sub(r"^file .*\.mark\b.*\n(?: .*\n)*", "", dump, flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
