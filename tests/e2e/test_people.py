@@ -130,3 +130,18 @@ def test_a_state_that_is_lost_costs_no_data(stack: Project, lab: Lab) -> None:
     stack.up().check()
     assert row(lab) == "kept"
     stack.assert_clean()
+
+
+def test_a_host_with_another_name_runs_what_it_ran(stack: Project, lab: Lab) -> None:
+    on(lab, "host1", "docker exec pg sh -c 'echo kept >/data/row'")
+    before, given = running(lab, "host1"), stack.outputs()["container_ips"]
+    renamed = topology(lab)
+    renamed["hosts"]["web1"] = renamed["hosts"].pop("host1") | {"address": "host1"}
+    for container in renamed["containers"].values():
+        container["host"] = "web1"
+    stack.write(renamed)
+    stack.up().check()
+    assert running(lab, "host1").keys() == before.keys()
+    assert stack.outputs()["container_ips"] == given
+    assert row(lab) == "kept"
+    stack.assert_clean()
