@@ -98,7 +98,9 @@ def plan_addresses(topology: Topology, remembered: Remembered | None = None) -> 
             for (host, name), range_ in remembered.ranges.items()
             if name == network.name and range_.ip_range.subnet_of(network.subnet)
         }
-        slots = _without_given(slots_by_count[division.slices], division, network, given)
+        slots = slots_by_count[division.slices]
+        if given:
+            slots = _beside_given(host_names, division, network, given)
         kept = _kept(network, here, remembered)
         chosen = _choose_addresses(network, division, slots, here, kept, given)
         for member, offset in zip(here, chosen, strict=True):
@@ -147,6 +149,10 @@ class _Division:
         """Offset of a slice in the subnet."""
         return self.size // 2 + slot * self.slice_size
 
+    def slot(self, offset: int) -> int:
+        """The slice that an offset in the upper half is in."""
+        return (offset - self.size // 2) // self.slice_size
+
     def slice(self, subnet: IPv4Network, slot: int) -> IPv4Network:
         length = 33 - self.slice_size.bit_length()
         return IPv4Network((int(subnet.network_address) + self.first(slot), length))
@@ -170,9 +176,9 @@ def _preferences(name: str, size: int) -> Iterator[int]:
     return ((start + turn * step) % size for turn in range(size))
 
 
-def _choose_slices(hosts: Iterable[str], count: int) -> Mapping[str, int]:
+def _choose_slices(hosts: Iterable[str], count: int, barred: Iterable[int] = ()) -> Mapping[str, int]:
     slots: dict[str, int] = {}
-    taken: set[int] = set()
+    taken = set(barred)
     for host in hosts:
         if len(taken) == count:
             break
@@ -182,18 +188,17 @@ def _choose_slices(hosts: Iterable[str], count: int) -> Mapping[str, int]:
     return slots
 
 
-def _without_given(
-    slots: Mapping[str, int], division: _Division, network: Network, given: Mapping[str, HostRange]
+def _beside_given(
+    hosts: Iterable[str], division: _Division, network: Network, given: Mapping[str, HostRange]
 ) -> Mapping[str, int]:
-    """The hosts' slices, but for those that meet what another host's Docker was given."""
-    return {
-        host: slot
-        for host, slot in slots.items()
-        if not any(
-            other != host and range_.ip_range.overlaps(division.slice(network.subnet, slot))
-            for other, range_ in given.items()
-        )
-    }
+    """The slices of the hosts whose Docker was given none yet: none meets what another one has."""
+    barred: set[int] = set()
+    for range_ in given.values():
+        first = int(range_.ip_range.network_address) - int(network.subnet.network_address)
+        last = first + range_.ip_range.num_addresses - 1
+        if last >= division.size // 2:
+            barred.update(range(division.slot(max(first, division.size // 2)), division.slot(last) + 1))
+    return _choose_slices([host for host in hosts if host not in given], division.slices, barred)
 
 
 def _kept(network: Network, members: Iterable[_Member], remembered: Remembered) -> Mapping[str, int]:

@@ -249,3 +249,34 @@ def test_what_is_remembered_of_others_changes_nothing(topology: Topology) -> Non
         for attachment in container.attachments
     }
     assert plan_addresses(topology, Remembered(strange)) == plan_addresses(topology)
+
+
+HOSTS = st.lists(st.sampled_from([f"host{i}" for i in range(24)]), min_size=1, max_size=12, unique=True)
+
+
+@given(HOSTS, HOSTS, st.integers(22, 26))
+def test_a_host_that_comes_gets_a_slice_while_there_is_one(
+    first: list[str], second: list[str], length: int
+) -> None:
+    """Whatever hosts were there before it, and wherever in the file it stands."""
+
+    def on(names: list[str]) -> Topology:
+        hosts = tuple(Host(name, name, (Trunk("trunk", "eth2"),)) for name in names)
+        network = Network("net", 1, IPv4Network((10 << 24, length)), IPv4Address("10.0.0.1"))
+        return Topology(hosts, (network,), tuple(_container(f"on-{name}", name, "net") for name in names))
+
+    before = plan_addresses(on(first))
+    after = plan_addresses(on(second), Remembered(before.addresses, before.ranges))
+    remembered = {place: range_ for place, range_ in before.ranges.items() if place in after.ranges}
+    assert {place: after.ranges[place] for place in remembered} == remembered
+    given = {range_.ip_range for range_ in before.ranges.values() if range_.ip_range.num_addresses > 1}
+    for place, range_ in after.ranges.items():
+        others = {*given, *(each.ip_range for at, each in after.ranges.items() if at != place)}
+        if place not in before.ranges:
+            assert not any(range_.ip_range.overlaps(other) for other in others if other.num_addresses > 1)
+    free = (1 << ((32 - length) // 2)) - len(given)
+    coming = [range_ for place, range_ in after.ranges.items() if place not in before.ranges]
+    assert sum(range_.ip_range.num_addresses > 1 for range_ in coming) == min(len(coming), free)
+    for (container, _), address in after.addresses.items():
+        if (container, "net") not in before.addresses:  # nobody's Docker has handed it out
+            assert not any(address in range_ for range_ in given)
