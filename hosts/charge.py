@@ -6,32 +6,29 @@ topology gets all its resources anew. Both are the same link, chain or file. So 
 leaves a mark beside it, and only who finds that very mark, or none, removes the object.
 
 The marks lie in the owner's folder, a small file for each object. Objects of earlier releases have none.
+Nobody holds the host's lock for them: a mark belongs to one object, and the engine never makes and removes
+one object at the same time.
 """
 
 from __future__ import annotations
 
+from hosts.boot import read_object, remove_object, write_object
 from hosts.host import Host
-from hosts.ownership import file_name, folder
 
 _SUFFIX = ".mark"
 
 
 async def take_charge(host: Host, owner: str, name: str, mark: str) -> None:
     """Leave the mark of the resource that has made the object."""
-    if await in_charge(host, owner, name) != mark:
-        await host.write(_file(owner, name), f"{mark}\n".encode())
+    await write_object(host, owner, name + _SUFFIX, f"{mark}\n".encode())
 
 
 async def in_charge(host: Host, owner: str, name: str) -> str | None:
     """Whose mark the object has; None: nobody's."""
-    content = await host.read(_file(owner, name))
+    content = await read_object(host, owner, name + _SUFFIX)
     return content.decode(errors="replace").strip() if content else None
 
 
 async def give_up_charge(host: Host, owner: str, name: str) -> None:
     """Take the mark away; before the object goes, so that a removal that fails can be tried again."""
-    await host.remove(_file(owner, name))
-
-
-def _file(owner: str, name: str) -> str:
-    return f"{folder(owner)}/{file_name(name)}{_SUFFIX}"
+    await remove_object(host, owner, name + _SUFFIX)

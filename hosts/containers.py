@@ -62,7 +62,7 @@ def _differences(
     if container is None:
         yield f"{name} is not there"
         return
-    yield from place_differences(container, wanted)
+    yield from container_differences(container, wanted)
 
 
 async def read_addresses(host: Host, containers: Iterable[str], owner: str) -> dict[str, dict[str, str]]:
@@ -77,7 +77,9 @@ async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[Conta
     return await read_containers(host, list(names), owner=owner)
 
 
-def place_differences(container: ContainerFacts, wanted: Mapping[str, IPv4Address | None]) -> Iterator[str]:
+def container_differences(
+    container: ContainerFacts, wanted: Mapping[str, IPv4Address | None]
+) -> Iterator[str]:
     """In what one container is otherwise than wanted, of its places and of its running; a clause each."""
     name = container.name
     if container.should_run:

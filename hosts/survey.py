@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hosts.boot import read_boot_unit
-from hosts.containers import place_differences
+from hosts.containers import container_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
@@ -183,7 +183,7 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         clause
         for want in plan.containers
         if want.name in ours
-        for clause in place_differences(ours[want.name], {a.network: a.address for a in want.attachments})
+        for clause in container_differences(ours[want.name], {a.network: a.address for a in want.attachments})
     )
     return Findings(
         tuple(problem for each in findings for problem in each.problems),

@@ -18,7 +18,7 @@ from hosts.host import Host
 from hosts.leftovers import remove_docker_objects
 from model.fabric import HostPlan
 from resources.host_ref import HostRef
-from resources.provider import Properties, plain
+from resources.provider import Properties, changed_keys, plain
 from resources.session import on_host
 
 Holders = Mapping[str, Mapping[str, str]]  # by network and address: the container
@@ -42,8 +42,7 @@ class AddressesProvider(ResourceProvider):
     serialize_as_secret_always = False
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        keys = ("holders", "made")
-        return DiffResult(any(plain(olds.get(k)) != plain(news.get(k)) for k in keys), [])
+        return DiffResult(bool(changed_keys(plain(olds), plain(news), ("holders", "made"))), [])
 
     def create(self, props: Properties) -> CreateResult:
         """Before the state knows of any docker object on the host, each of ours there is a leftover."""

@@ -29,14 +29,11 @@ class BootUnitProvider(HostProvider):
     """
 
     wish = ("docker", "adopted")
+    object = "boot"
     lost: frozenset[str] = frozenset()
 
     def configure(self, req: ConfigureRequest) -> None:
         self.lost = lost_hosts(req.config.get("topology"))
-
-    def object_of(self, props: Properties) -> str:
-        del props
-        return "boot"
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_boot_unit(host, props["owner"])

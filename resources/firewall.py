@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from hosts.change import Change
-from hosts.firewall import ensure_firewall, read_firewall, remove_firewall
+from hosts.firewall import OBJECT, ensure_firewall, read_firewall, remove_firewall
 from hosts.host import Host
 from model import firewall as model
 from model.rule_text import from_arguments
@@ -20,10 +20,7 @@ class FirewallProvider(HostProvider):
     """All that one stack has in one host's tables."""
 
     wish = ("chains", "jumps")
-
-    def object_of(self, props: Properties) -> str:
-        del props
-        return "firewall"
+    object = OBJECT
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_firewall(host, from_inputs(props))

@@ -75,6 +75,7 @@ class HostProvider(ResourceProvider):
     wish: ClassVar[tuple[str, ...]] = ()
     identity: ClassVar[tuple[str, ...]] = ("host", "owner")
     reported: ClassVar[tuple[str, ...]] = ()  # outputs that only the host can say; as inputs None
+    object: ClassVar[str | None] = None  # its mark's name on the host; None: it has nothing of its own there
 
     @abstractmethod
     async def ensure(self, host: Host, props: Properties) -> Change:
@@ -93,9 +94,9 @@ class HostProvider(ResourceProvider):
         return {}
 
     def object_of(self, props: Properties) -> str | None:
-        """Under which name its mark lies on the host; None for what has nothing of its own there."""
+        """Under which name its mark lies, where there are several of the kind on a host."""
         del props
-        return None
+        return self.object
 
     def id_of(self, props: Properties) -> str:
         """The object's id in the state."""
@@ -107,16 +108,16 @@ class HostProvider(ResourceProvider):
         What was found to differ counts where the wish is the same as before: else it is to be changed anyhow.
         """
         before, wished = plain(olds), plain(news)
-        if not before or _changed(before, wished, (*self.identity, *self.wish, DRIFT)):
+        if not before or changed_keys(before, wished, (*self.identity, *self.wish, DRIFT)):
             wished[FOUND] = []
         same = before and before.get(VERSION) and not wished.get(FOUND)
-        same = same and not _changed(before, wished, (*COMMON, *self.wish, DRIFT))
+        same = same and not changed_keys(before, wished, (*COMMON, *self.wish, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
         wished[MARK] = before.get(MARK) if before else secrets.token_hex(4)
         return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        changed = _changed(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
+        changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
         found = news.get(FOUND) and news[VERSION] != olds.get(VERSION)  # else it is mended already
         return DiffResult(bool(changed or found), [key for key in changed if key in self.identity])
 
@@ -127,7 +128,7 @@ class HostProvider(ResourceProvider):
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
         # Another address may be another machine, and what may be touched now may have been left undone.
-        if not _changed(before, wished, (*CONNECTION, *self.wish, DRIFT)) and not wished.get(FOUND):
+        if not changed_keys(before, wished, (*CONNECTION, *self.wish, DRIFT)) and not wished.get(FOUND):
             return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 
@@ -181,7 +182,8 @@ def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:
     return on_host(props["host"], props["address"], props.get("ssh_config"), operation)
 
 
-def _changed(olds: Properties, news: Properties, keys: tuple[str, ...]) -> list[str]:
+def changed_keys(olds: Properties, news: Properties, keys: tuple[str, ...]) -> list[str]:
+    """Those of the keys whose values differ; one that is absent or empty equals None."""
     return [key for key in keys if (olds.get(key) or None) != (news.get(key) or None)]
 
 

@@ -8,7 +8,7 @@ import pulumi
 
 from hosts.change import Change
 from hosts.host import Host
-from hosts.sysctls import ensure_sysctls, remove_sysctls, sysctl_differences
+from hosts.sysctls import OBJECT, ensure_sysctls, remove_sysctls, sysctl_differences
 from resources.host_ref import HostRef
 from resources.provider import HostProvider, HostResource, Properties
 
@@ -17,10 +17,7 @@ class SysctlsProvider(HostProvider):
     """All parameters of one host, shared with whoever else needs the same values there."""
 
     wish = ("values",)
-
-    def object_of(self, props: Properties) -> str:
-        del props
-        return "sysctls"
+    object = OBJECT
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_sysctls(host, props["values"], props["owner"])

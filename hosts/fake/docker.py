@@ -39,6 +39,12 @@ class Docker:
             case "GET", "containers", name, "json":
                 container = self._container(name)
                 return (200, container) if container else _missing(name)
+            case "POST", "containers", name, "start":
+                container = self._container(name)
+                if container is None:
+                    return _missing(name)
+                container["State"] = {"Status": "running"}
+                return 204, None
             case "POST", "containers", name, "stop":
                 return (304, None) if self._container(name) else _missing(name)
             case "DELETE", "containers", name:

@@ -200,3 +200,28 @@ def test_a_name_is_not_how_an_id_begins(monkeypatch: pytest.MonkeyPatch) -> None
     """Docker takes the beginning of an id for the name of the object, where nothing has that name."""
     monkeypatch.setattr(Docker, "_container", lambda self, _name: self.containers[0])
     assert not do(remove_leftover_container(host(container("web")), "id", OURS))
+
+
+@pytest.mark.parametrize(
+    ("status", "restart", "started"),
+    [
+        ("exited", "unless-stopped", True),
+        ("created", "always", True),
+        ("exited", "no", False),  # a job that has ended
+        ("exited", "on-failure", False),
+        ("paused", "always", False),  # somebody is looking at it
+        ("restarting", "always", False),
+    ],
+)
+def test_what_should_run_is_started_and_a_job_that_has_ended_is_not(
+    status: str, restart: str, started: bool
+) -> None:
+    stopped = container("web", red="10.0.0.1")
+    stopped["State"], stopped["HostConfig"] = {"Status": status}, {"RestartPolicy": {"Name": restart}}
+    there = host(network("red"), stopped)
+    said = ("web does not run",) if started else ()
+    assert do(attachment_differences(there, {"web": {"red": ONE}}, OURS)) == said
+    assert do(ensure_attached(there, {"web": {"red": ONE}}, OURS)).done == (
+        ("started web",) if started else ()
+    )
+    assert do(attachment_differences(there, {"web": {"red": ONE}}, OURS)) == ()
