@@ -37,6 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
 
 from model.topology import Network, Topology
 
@@ -192,13 +193,19 @@ def _beside_given(
     hosts: Iterable[str], division: _Division, network: Network, given: Mapping[str, HostRange]
 ) -> Mapping[str, int]:
     """The slices of the hosts whose Docker was given none yet: none meets what another one has."""
+    half = division.size // 2
     barred: set[int] = set()
-    for range_ in given.values():
-        first = int(range_.ip_range.network_address) - int(network.subnet.network_address)
-        last = first + range_.ip_range.num_addresses - 1
-        if last >= division.size // 2:
-            barred.update(range(division.slot(max(first, division.size // 2)), division.slot(last) + 1))
+    for reach in (_reach(network, each.ip_range) for each in given.values()):
+        upper = range(max(reach.start, half), reach.stop)
+        if upper:
+            barred.update(range(division.slot(upper[0]), division.slot(upper[-1]) + 1))
     return _choose_slices([host for host in hosts if host not in given], division.slices, barred)
+
+
+def _reach(network: Network, range_: IPv4Network) -> range:
+    """The offsets in the subnet that a range covers."""
+    first = int(range_.network_address) - int(network.subnet.network_address)
+    return range(first, first + range_.num_addresses)
 
 
 def _kept(network: Network, members: Iterable[_Member], remembered: Remembered) -> Mapping[str, int]:
@@ -229,6 +236,7 @@ def _choose_addresses(
     taken = {0, division.size - 1, int(network.gateway) - base}
     taken.update(int(member.static) - base for member in members if member.static is not None)
     taken.update(kept.values())
+    handed_out = [_reach(network, each.ip_range) for each in given.values()]
     chosen = []
     for member in members:
         if member.static is not None:
@@ -237,16 +245,10 @@ def _choose_addresses(
         if member.container in kept:
             chosen.append(kept[member.container])
             continue
-        # With a memory: somebody's Docker may have given these to a container that was started by hand.
-        docker = [range_.ip_range for range_ in given.values()]
-        free = (o for o in _offsets(member, division, slots.get(member.host)) if o not in taken)
-        if docker:
-            better = (o for o in _offsets(member, division, None) if o not in taken)
-            apart = (o for o in better if not any(network.subnet[o] in each for each in docker))
-            offset = next(apart, None)
-            offset = next(free) if offset is None else offset
-        else:
-            offset = next(free)
+        # With a memory its host's slice may be in a Docker's hands already, its own host's or another one's.
+        slot = None if given else slots.get(member.host)
+        apart = (o for o in _offsets(member, division, slot) if not any(o in each for each in handed_out))
+        offset = next(o for o in chain(apart, _offsets(member, division, slot)) if o not in taken)
         taken.add(offset)
         chosen.append(offset)
     return chosen
