@@ -31,7 +31,7 @@ if answers.problems:
 for warning in answers.warnings:
     pulumi.log.warn(str(warning))
 
-built = VlanFabric(topology, fabric, answers.findings, state=state, configured=unwritten)
+built = VlanFabric(topology, fabric, state, answers.findings, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

@@ -16,7 +16,7 @@ from model.homing import container_sysctls
 from model.secret import Secret
 from model.topology import Container
 from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, StuckRun, make_way
-from resources.state import NETWORK, State
+from resources.state import State
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -55,12 +55,12 @@ class DockerHost(pulumi.ComponentResource):
         )
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
         self._volumes = found.volumes
-        self._made = _made_anew(plan, found, state)
+        self._made = state.made_anew(plan, found)
         self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(
             plan,
             at,
-            bare=found.bare or state.knows_docker_of(self.host),
+            bare=found.bare or state.knows_docker,
             made=self._made,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]),
         )
@@ -187,20 +187,6 @@ class DockerHost(pulumi.ComponentResource):
             deleted_with=self.boot,
             hooks=self._hooks,
         )
-
-
-def _made_anew(plan: HostPlan, found: Findings, state: State) -> dict[str, int]:
-    """How often each docker object of the host was gone, the ones included that are gone now."""
-    host = plan.host.name
-    made = dict(state.made(host))
-    recorded = {f"network {each.name}" for each in plan.networks if state.has(NETWORK, f"{each.name}-{host}")}
-    recorded |= {f"container {each.name}" for each in plan.containers if state.is_on(host, each.name)}
-    taken_over = {f"{each.kind} {each.name}" for each in found.adoptions}
-    for what in recorded - taken_over - (recorded if found.present is None else found.present):
-        made[what] = made.get(what, 0) + 1
-    wanted = {f"network {each.name}" for each in plan.networks}
-    wanted |= {f"container {each.name}" for each in plan.containers}
-    return {what: made[what] for what in sorted(made) if what in wanted}
 
 
 def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:

@@ -25,19 +25,19 @@ class VlanFabric(pulumi.ComponentResource):
     """Everything a plan asks for, on every host.
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
-    docker networks on them; containers. Hosts do not wait for each other. `findings` are what was seen on
-    the hosts, by name: what is to be mended, and what to be taken over as it runs; `state` is what the stack
-    knows of earlier runs. If the topology says so,
-    the wire is asked at the end; see `Verification`, also about `configured`.
+    docker networks on them; containers. Hosts do not wait for each other. `state` is what the stack knows of
+    earlier runs. `findings` are what was seen on the hosts, by name: what is to be mended, and what to be
+    taken over as it runs. If the topology says so, the wire is asked at the end; see `Verification`, also
+    about `configured`.
     """
 
     def __init__(
         self,
         topology: Topology,
         fabric: Fabric,
+        state: State,
         findings: Mapping[str, Findings] = MappingProxyType({}),
         *,
-        state: State = State(),  # noqa: B008 - it is frozen
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pulumi
 
+from hosts.survey import Findings
 from model.addresses import HostRange, Remembered
+from model.fabric import HostPlan
 from resources.provider import plain
 
 ADDRESSES = "pulumi-python:dynamic/docker:Addresses"
@@ -42,13 +44,14 @@ class State:
         """The addresses and ranges that were given, so that the plan keeps them."""
         return Remembered(dict(self._addresses()), dict(self._ranges()))
 
-    def knows_docker_of(self, host: str) -> bool:
-        """Whether docker objects on that host are, or may be, in the state.
+    @property
+    def knows_docker(self) -> bool:
+        """Whether any docker object is in the state, on whatever host.
 
-        Then nothing there is swept as a leftover of a lost state: not even if the host has another name now.
+        Then nothing is swept as a leftover of a lost state: not even on a host that is new here, which may be
+        one that had another name, or whose objects are recorded under the host that they move from.
         """
-        del host  # an object that moves between hosts is recorded under the old one
-        return any(True for kind in (CONTAINER, NETWORK) for _ in self.of_type(kind))
+        return any(each.type in (CONTAINER, NETWORK) for each in self.resources)
 
     def has(self, type_: str, name: str) -> bool:
         """Whether there is a resource of that type and name."""
@@ -63,11 +66,28 @@ class State:
             for holders in (each.outputs.get("holders") or {}).values()
         )
 
-    def made(self, host: str) -> Mapping[str, int]:
-        """How often each docker object of a host was made anew because it was gone, by kind and name."""
+    def made_anew(self, plan: HostPlan, found: Findings) -> dict[str, int]:
+        """How often each docker object of a host was gone, the ones included that are gone now.
+
+        By `container NAME` and `network NAME`. Another number than before is what has one made anew.
+        """
+        host = plan.host.name
+        wanted = [f"network {each.name}" for each in plan.networks]
+        wanted += [f"container {each.name}" for each in plan.containers]
+        recorded = {
+            f"network {each.name}" for each in plan.networks if self.has(NETWORK, f"{each.name}-{host}")
+        }
+        recorded |= {f"container {each.name}" for each in plan.containers if self.is_on(host, each.name)}
+        adopted = {f"{each.kind} {each.name}" for each in found.adoptions}
+        there = adopted | (recorded if found.present is None else found.present)
+        before = self._made(host)
+        made = {what: before.get(what, 0) + (what in recorded - there) for what in wanted}
+        return {what: count for what, count in made.items() if count}
+
+    def _made(self, host: str) -> Mapping[str, int]:
         for each in self.of_type(ADDRESSES):
             if each.outputs.get("host") == host:
-                return {str(what): int(count) for what, count in (each.outputs.get("made") or {}).items()}
+                return each.outputs.get("made") or {}
         return {}
 
     def _addresses(self) -> Iterator[tuple[tuple[str, str], IPv4Address]]:
@@ -90,13 +110,7 @@ def read_state(stack: str) -> State:
     """The stack's state as it was recorded last; also in a preview, and after a rename of the stack."""
     # It is the engine's own function, the one behind `pulumi.StackReference`; it waits for nothing.
     answer = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": stack}).value
-    found = (answer or {}).get("outputs") or {}
-    return State(
-        tuple(
-            Recorded(str(each["type"]), urn.rpartition("::")[2], plain(each.get("outputs") or {}))
-            for urn, each in found.items()
-        )
-    )
+    return _state(((answer or {}).get("outputs") or {}).items())
 
 
 def exported_state(stack: str, folder: str = ".", environment: Mapping[str, str] | None = None) -> State:
@@ -114,10 +128,15 @@ def exported_state(stack: str, folder: str = ".", environment: Mapping[str, str]
     if done.returncode:
         raise LookupError(f"the state of stack {stack} cannot be read: {done.stderr.strip()}")
     resources = (json.loads(done.stdout).get("deployment") or {}).get("resources") or []
+    return _state((each["urn"], each) for each in resources if not each.get("delete"))
+
+
+def _state(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> State:
+    """Of resources by their URNs those that are of use here; a state may hold thousands."""
     return State(
         tuple(
-            Recorded(each["type"], each["urn"].rpartition("::")[2], plain(each.get("outputs") or {}))
-            for each in resources
-            if not each.get("delete")
+            Recorded(each["type"], urn.rpartition("::")[2], plain(each.get("outputs") or {}))
+            for urn, each in resources
+            if each["type"] in (ADDRESSES, CONTAINER, NETWORK)
         )
     )

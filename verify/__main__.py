@@ -22,6 +22,7 @@ from model.addresses import Remembered
 from model.errors import TopologyError
 from model.fabric import Fabric, plan
 from model.reachability import predictions
+from model.topology import Topology
 from resources.session import session
 from resources.state import exported_state
 from verify.measure import Observation, measure
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stack = arguments.stack or _selected_stack()
         project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
         topology, _ = read_topology(stack, sys.stdin.read() if arguments.stdin else None)
-        fabric = plan(topology, f"{project}/{stack}", _remembered(stack))
+        fabric = plan(topology, f"{project}/{stack}", _remembered(topology, stack))
     except (TopologyError, LookupError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -56,13 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _remembered(stack: str) -> Remembered:
-    """The addresses that the stack gave; without its state those of a first run."""
-    try:
-        return exported_state(stack).remembered()
-    except LookupError as error:
-        print(f"{error}; the addresses are taken to be those of a first run", file=sys.stderr)
-        return Remembered()
+def _remembered(topology: Topology, stack: str) -> Remembered:
+    """The addresses that the stack gave, if it gave any: static ones stand in the topology."""
+    chosen = any(place.address is None for each in topology.containers for place in each.attachments)
+    return exported_state(stack).remembered() if chosen else Remembered()
 
 
 def _selected_stack() -> str:
