@@ -53,13 +53,16 @@ class Run:
 class Project:
     """One stack; every method runs one `pulumi` command in its folder."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], stack: str = STACK) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], stack: str = STACK, *, root: Path = ROOT
+    ) -> None:
+        """`root` is where the program is; the same folder may have had another one before."""
         self.folder = folder
         self.stack = stack
         folder.mkdir(parents=True, exist_ok=True)
         for name in LINKED:
-            if not (folder / name).is_symlink():
-                (folder / name).symlink_to(ROOT / name)
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to(root / name)
         self.environment = {**os.environ, **environment}
         self.pulumi("stack", "select", "--create", stack).check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 from model.topology import Allow, Attachment, Container, Gateway, Host, Network, Topology, Trunk
 
@@ -30,6 +31,16 @@ def container(name: str, on: str, *addresses: str) -> Container:
         )
     return Container(name, on, tuple(attachments), "busybox:latest")
 
+
+# What a user writes for the router alone, two networks joined without any container.
+LONE_ROUTER: dict[str, Any] = {
+    "hosts": {"router": {"trunk": "eth2"}},
+    "networks": {
+        "mac_net10": {"vlan": 10, "subnet": "172.16.10.0/24"},
+        "mac_net20": {"vlan": 20, "subnet": "172.16.20.0/24"},
+    },
+    "gateway": {"host": "router", "allow": [["mac_net10", "mac_net20"]]},
+}
 
 TUTORIAL = Topology(
     hosts=(host("router"), host("host1"), host("host2")),

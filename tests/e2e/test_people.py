@@ -122,6 +122,13 @@ def test_containers_addresses_and_data_outlive_what_people_do(stack: Project, la
     assert stack.outputs()["container_ips"] == now
     stack.assert_clean()
 
+    # a docker network that is gone, with all that was on it
+    on(lab, "host1", "docker rm -f $(docker ps -aq) && docker network rm lan")
+    stack.up().check()
+    assert running(lab, "host1").keys() == fewer["containers"].keys()
+    assert stack.outputs()["container_ips"] == now
+    stack.assert_clean()
+
 
 def test_a_state_that_is_lost_costs_no_data(stack: Project, lab: Lab) -> None:
     on(lab, "host1", "docker exec pg sh -c 'echo kept >/data/row'")

@@ -8,23 +8,16 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hosts.fake import FakeHost
 from tests.project import Project, without_marks
+from tests.tutorial import LONE_ROUTER
 
 pytestmark = pytest.mark.lifecycle
 
-TOPOLOGY: dict[str, Any] = {
-    "hosts": {"router": {"trunk": "eth2"}},
-    "networks": {
-        "mac_net10": {"vlan": 10, "subnet": "172.16.10.0/24"},
-        "mac_net20": {"vlan": 20, "subnet": "172.16.20.0/24"},
-    },
-    "gateway": {"host": "router", "allow": [["mac_net10", "mac_net20"]]},
-}
+TOPOLOGY = LONE_ROUTER
 
 
 def ours(project: Project) -> list[str]:

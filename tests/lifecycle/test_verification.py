@@ -11,18 +11,11 @@ import yaml
 
 from hosts.fake import FakeHost
 from tests.project import Project
+from tests.tutorial import LONE_ROUTER
 
 pytestmark = pytest.mark.lifecycle
 
-TOPOLOGY: dict[str, Any] = {
-    "hosts": {"router": {"trunk": "eth2"}},
-    "networks": {
-        "mac_net10": {"vlan": 10, "subnet": "172.16.10.0/24"},
-        "mac_net20": {"vlan": 20, "subnet": "172.16.20.0/24"},
-    },
-    "gateway": {"host": "router", "allow": [["mac_net10", "mac_net20"]]},
-    "verify": True,
-}
+TOPOLOGY: dict[str, Any] = LONE_ROUTER | {"verify": True}
 ASKED = "there is nothing to ask: no two containers"  # hosts in memory run none
 
 
