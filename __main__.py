@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import pulumi
 
-from configuration import KEY, read_topology, stack_file
+from configuration import KEY, NAMESPACE, read_topology, stack_file, unique_owner
+from hosts.errors import HostError
 from model import summary
 from model.errors import Place, TopologyError
 from model.fabric import plan
 from model.reachability import check_expectations, report
+from resources.memory import recall
 from resources.preflight import ask_hosts
-from resources.state import read_state
 
+stack, config = pulumi.get_stack(), pulumi.Config(NAMESPACE)
 try:
-    stack, configured = pulumi.get_stack(), pulumi.Config().get("topology")
-    topology, unwritten = read_topology(stack, configured, encrypted=pulumi.runtime.is_config_secret(KEY))
-    state = read_state(stack)
-    fabric = plan(topology, f"{pulumi.get_project()}/{stack}", state.remembered())
+    secret = pulumi.runtime.is_config_secret(KEY)
+    topology, unwritten = read_topology(stack, config.get("topology"), encrypted=secret)
+    owner = config.get("owner") or unique_owner(pulumi.get_organization(), pulumi.get_project(), stack)
+    memory = recall(topology, stack, owner)
+    fabric = plan(topology, memory.owner, memory.remembered())
     if broken := check_expectations(topology, fabric, Place(stack_file(stack))):
         raise TopologyError(broken)
-except TopologyError as error:
+except (TopologyError, HostError) as error:
     raise pulumi.RunError(str(error)) from None
 
 asked = ask_hosts(fabric, topology.ssh_config)
 from components import VlanFabric  # noqa: E402 - it takes its time to load, and so do the hosts to answer
 
 truth, answers = report(topology, fabric), asked.result()
-if answers.problems:
-    raise pulumi.RunError("\n".join(map(str, answers.problems)))
-for warning in answers.warnings:
-    pulumi.log.warn(str(warning))
-
-built = VlanFabric(topology, fabric, state, answers.findings, configured=unwritten)
+answers.tell()
+built = VlanFabric(topology, fabric, memory, answers.findings, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)
 pulumi.export("networks", summary.networks(topology, fabric))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +16,25 @@ from model.loading import FileReference, Located, build, locate
 from model.problems import Problems, Spot
 from model.topology import Topology
 
-KEY = "macvlan-fabric:topology"
+NAMESPACE = "macvlan-fabric"  # of the configuration, whatever the project is called
+KEY = f"{NAMESPACE}:topology"
 
 
 def stack_file(stack: str) -> str:
     """The file in which Pulumi keeps a stack's configuration, in the program's folder."""
     return f"Pulumi.{stack}.yaml"
+
+
+def unique_owner(organization: str, project: str, stack: str) -> str:
+    """The owner of what a stack makes, if it has made nothing yet and nobody says otherwise.
+
+    No other stack has it, not even one of the same name that somebody else keeps elsewhere: the stack's file
+    holds something random, by which Pulumi encrypts. And it is the same as long as there is that file, also
+    for a stack whose state was lost. Its name comes first, for people.
+    """
+    keys = re.findall(r"^(?:encryptionsalt|encryptedkey): *(\S+)", _text(stack_file(stack)), re.MULTILINE)
+    digest = hashlib.sha256("\n".join([organization, project, stack, *keys]).encode()).hexdigest()
+    return f"{project}/{stack}/{digest[:8]}"
 
 
 def read_topology(

@@ -16,7 +16,7 @@ from model.homing import container_sysctls
 from model.secret import Secret
 from model.topology import Container
 from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, StuckRun, make_way
-from resources.state import State
+from resources.memory import Memory
 
 
 class DockerHost(pulumi.ComponentResource):
@@ -33,15 +33,15 @@ class DockerHost(pulumi.ComponentResource):
         boot: BootUnit,
         stuck: StuckRun,
         found: Findings,
-        state: State,
+        memory: Memory,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        self.host = plan.host.name
+        self.host, self.machine = at.host, at.machine
         self.owner = at.owner
         self._plan, self._at = plan, at
-        super().__init__("macvlan-fabric:docker:DockerHost", self.host, None, opts)
+        super().__init__("macvlan-fabric:docker:DockerHost", self.machine, None, opts)
         self.provider = docker.Provider(
-            self.host,
+            self.machine,
             host=at.docker_url,
             ssh_opts=list(at.ssh_options()),
             disable_docker_daemon_check=True,  # a daemon that is down is the business of what needs it
@@ -55,18 +55,18 @@ class DockerHost(pulumi.ComponentResource):
         )
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
         self._volumes = found.volumes
-        self._made = state.made_anew(plan, found)
-        self.holdings = Holdings(plan, opts=pulumi.ResourceOptions(parent=self))
+        self._made = memory.made_anew(plan, found)
+        self.holdings = Holdings(plan, at, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(
             plan,
             at,
-            bare=found.bare or state.knows_docker,
+            bare=found.bare or memory.state.knows_docker,
             made=self._made,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[boot]),
         )
         self.images = {
             image: docker.RemoteImage(
-                f"{self.host}-{image}",
+                f"{self.machine}-{image}",
                 name=image,
                 keep_locally=True,  # someone else may run it too
                 opts=pulumi.ResourceOptions(
@@ -138,7 +138,7 @@ class DockerHost(pulumi.ComponentResource):
         The engine does not see that by itself: a resource that gets another provider is the same to it, and
         what Docker has lost it learns only from a refresh.
         """
-        return f"{self.host}/{self._made.get(f'{kind} {name}', 0)}"
+        return f"{self.machine}/{self._made.get(f'{kind} {name}', 0)}"
 
     def _volumes_of(self, container: str) -> list[docker.ContainerVolumeArgs] | None:
         """The volumes that a container of that name has there now, so that its successor has them, too."""

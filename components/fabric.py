@@ -18,14 +18,15 @@ from hosts.survey import Findings
 from model.fabric import Fabric, HostPlan
 from model.topology import Topology
 from resources import BootUnit, HostRef, HostResource, StuckRun
-from resources.state import State
+from resources.memory import Memory
+from resources.state import FABRIC
 
 
 class VlanFabric(pulumi.ComponentResource):
     """Everything a plan asks for, on every host.
 
     Per host: the boot unit first; on the gateway the firewall, then forwarding; sub-interfaces;
-    docker networks on them; containers. Hosts do not wait for each other. `state` is what the stack knows of
+    docker networks on them; containers. Hosts do not wait for each other. `memory` is what the stack knows of
     earlier runs. `findings` are what was seen on the hosts, by name: what is to be mended, and what to be
     taken over as it runs. If the topology says so, the wire is asked at the end; see `Verification`, also
     about `configured`.
@@ -35,14 +36,13 @@ class VlanFabric(pulumi.ComponentResource):
         self,
         topology: Topology,
         fabric: Fabric,
-        state: State,
+        memory: Memory,
         findings: Mapping[str, Findings] = MappingProxyType({}),
         *,
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        stack = fabric.owner.rpartition("/")[2]
-        super().__init__("macvlan-fabric:index:VlanFabric", stack, None, opts)
+        super().__init__(FABRIC, memory.name_of(FABRIC, "fabric"), None, opts)
         inside = pulumi.ResourceOptions(parent=self)
         trunks: dict[str, VlanTrunk] = {}
         daemons: dict[str, DockerHost] = {}
@@ -55,6 +55,7 @@ class VlanFabric(pulumi.ComponentResource):
             found = findings.get(name, Findings())
             at = HostRef(
                 name,
+                memory.machine(name),
                 plan.host.address,
                 topology.ssh_config,
                 fabric.owner,
@@ -62,7 +63,7 @@ class VlanFabric(pulumi.ComponentResource):
                 found.differences,
             )
             boot = BootUnit(
-                name,
+                at.machine,
                 at,
                 docker=bool(plan.networks or plan.containers),
                 adopted=found.adoptions,
@@ -81,7 +82,7 @@ class VlanFabric(pulumi.ComponentResource):
             trunks[name] = VlanTrunk(plan, at, boot, after, opts=inside)
             ours += trunks[name].links.values()
             if plan.networks or plan.containers:
-                daemons[name] = DockerHost(plan, at, boot, stuck, found, state, opts=inside)
+                daemons[name] = DockerHost(plan, at, boot, stuck, found, memory, opts=inside)
 
         self.networks = {
             name: MacvlanNetwork(name, members, opts=inside)
@@ -106,7 +107,7 @@ class VlanFabric(pulumi.ComponentResource):
             docks: list[pulumi.CustomResource] = [on for n in self.networks.values() for on in n.on.values()]
             docks += self.containers.values()
             versions = [*(one.version for one in ours), *(one.id for one in docks)]
-            Verification(stack, versions, [*ours, *docks], configured, opts=inside)
+            Verification(memory, versions, [*ours, *docks], configured, opts=inside)
         self.register_outputs({"container_ips": self.container_ips})
 
 

@@ -18,7 +18,7 @@ class VlanGateway(pulumi.ComponentResource):
     def __init__(
         self, plan: HostPlan, at: HostRef, boot: BootUnit, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        name = plan.host.name
+        name = at.machine
         super().__init__("macvlan-fabric:net:VlanGateway", name, None, opts)
         self.filtering: list[HostResource] = []
         if plan.firewall is not None:

@@ -45,7 +45,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
         if wanted.mtu is not None:
             options["com.docker.network.driver.mtu"] = str(wanted.mtu)
         made = docker.Network(
-            f"{wanted.name}-{host.host}",
+            f"{wanted.name}-{host.machine}",
             name=host.holdings.name_of(wanted.name),
             driver="macvlan",
             options=options,

@@ -25,12 +25,12 @@ class VlanTrunk(pulumi.ComponentResource):
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("macvlan-fabric:net:VlanTrunk", plan.host.name, None, opts)
+        super().__init__("macvlan-fabric:net:VlanTrunk", at.machine, None, opts)
         self.links: dict[str, SubInterface] = {}
         for link in plan.links:
             on = self.links.get(link.parent)  # set where the parent is a sub-interface of ours
             self.links[link.name] = SubInterface(
-                f"{plan.host.name}-{link.name}",
+                f"{at.machine}-{link.name}",
                 at,
                 link,
                 adopt=plan.host.adopt,

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import pulumi
 from pulumi_command import local
 
+from resources.memory import Memory
+from resources.state import COMMAND, VERIFICATION
+
 
 class Verification(pulumi.ComponentResource):
     """`python -m verify` at the end of every update that changed something.
@@ -22,16 +25,17 @@ class Verification(pulumi.ComponentResource):
 
     def __init__(
         self,
-        stack: str,
+        memory: Memory,
         versions: Sequence[pulumi.Output[str]],
         after: Sequence[pulumi.Resource],
         configured: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("macvlan-fabric:index:Verification", stack, None, opts)
+        super().__init__(VERIFICATION, memory.name_of(VERIFICATION, "verification"), None, opts)
+        stack = pulumi.get_stack()
         argv = [interpreter(), "-m", "verify", "--stack", stack, "--brief"]
         self.run = local.Command(
-            f"{stack}-verify",
+            memory.name_of(COMMAND, "verify"),
             create=shlex.join([*argv, *(["--stdin"] if configured else [])]),
             stdin=configured,
             triggers=[pulumi.Output.all(*versions).apply(_digest, run_with_unknowns=True)],

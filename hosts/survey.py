@@ -18,6 +18,7 @@ from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_net
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
+from hosts.identity import read_identity
 from hosts.leftovers import whose
 from hosts.links import foresee_sub_interfaces, is_gone, read_sub_interface
 from hosts.ownership import alias
@@ -50,6 +51,7 @@ class Findings:
     # By container, whose ever it is, the volumes that it has, by the path inside. One that takes its name
     # over gets them again.
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    identity: str = ""  # see `hosts.identity`; equal ones are one machine
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
@@ -67,8 +69,8 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
     )
-    docker, differences, found = await asyncio.gather(
-        _docker(host, plan, owner), _differences(host, plan, owner), problems
+    identity, docker, differences, found = await asyncio.gather(
+        read_identity(host), _docker(host, plan, owner), _differences(host, plan, owner), problems
     )
     return Findings(
         (*(problem for each in found for problem in each), *docker.problems),
@@ -78,6 +80,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         docker.warnings,
         docker.present,
         docker.volumes,
+        identity,
     )
 
 

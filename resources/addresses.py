@@ -32,6 +32,11 @@ def leaving(before: Holders, after: Holders) -> Iterator[tuple[str, str]]:
                 yield holder, network
 
 
+def addresses_of(machine: str) -> str:
+    """The resource's name."""
+    return f"{machine}-addresses"
+
+
 class AddressesProvider(ResourceProvider):
     """Takes a container off a network when its address is meant for another one.
 
@@ -90,7 +95,7 @@ class Addresses(Resource, module="docker", name="Addresses"):
                 holders[attachment.network][str(attachment.address)] = container.name
         super().__init__(
             AddressesProvider(),
-            f"{plan.host.name}-addresses",
+            addresses_of(at.machine),
             at.inputs("addresses") | {"holders": holders, "bare": bare, "made": dict(made) or None},
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["bare"])),
         )

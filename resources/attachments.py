@@ -64,7 +64,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         }
         super().__init__(
             AttachmentsProvider(),
-            f"{plan.host.name}-attachments",
+            f"{at.machine}-attachments",
             # the addresses are said by the host
             at.inputs("attachments") | {"containers": containers, "networks": networks, "addresses": None},
             opts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
-from pulumi.dynamic import ConfigureRequest, CreateResult, UpdateResult
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, UpdateResult
 
 from hosts.boot import ensure_boot_unit, read_boot_unit
 from hosts.change import Change
@@ -15,8 +15,8 @@ from hosts.leave import leave
 from hosts.leftovers import remove_adopted_containers
 from hosts.survey import Adoption
 from resources.host_ref import HostRef
-from resources.lost import lost_hosts
-from resources.provider import HostProvider, HostResource, Properties
+from resources.lost import TOPOLOGY, LostHosts, lost_hosts
+from resources.provider import MARK, HostProvider, HostResource, Properties
 from resources.session import on_host
 
 
@@ -30,10 +30,15 @@ class BootUnitProvider(HostProvider):
 
     wish = ("docker", "adopted")
     object = "boot"
-    lost: frozenset[str] = frozenset()
+    lost: LostHosts = LostHosts()
 
     def configure(self, req: ConfigureRequest) -> None:
-        self.lost = lost_hosts(req.config.get("topology"))
+        self.lost = lost_hosts(req.config.get(TOPOLOGY))
+
+    def diff(self, id_: str, olds: Properties, news: Properties) -> DiffResult:
+        """As for all kinds; and one of an earlier release gets the mark by which its machine is known."""
+        result = super().diff(id_, olds, news)
+        return DiffResult(bool(result.changes or not olds.get(MARK)), result.replaces)
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_boot_unit(host, props["owner"])
@@ -59,7 +64,7 @@ class BootUnitProvider(HostProvider):
         return super().update(id_, olds, news)
 
     def delete(self, id_: str, props: Properties) -> None:
-        if props["host"] in self.lost:
+        if self.lost.covers(props["host"], props["address"]):
             print(f"{props['host']} is lost: nothing was removed there", flush=True)
             return
         try:

@@ -16,6 +16,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from model.fabric import HostPlan
+from resources.host_ref import HostRef
 from resources.provider import Properties, plain
 
 
@@ -71,13 +72,13 @@ class Holdings(Resource, module="docker", name="Holdings"):
 
     networks: pulumi.Output[dict[str, dict[str, str]]]
 
-    def __init__(self, plan: HostPlan, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, plan: HostPlan, at: HostRef, opts: pulumi.ResourceOptions | None = None) -> None:
         networks = {
             network.name: {"parent": network.parent, "subnet": str(network.subnet)}
             for network in plan.networks
         }
-        name = plan.host.name
-        super().__init__(HoldingsProvider(), f"{name}-holdings", {"host": name, "networks": networks}, opts)
+        inputs = {"host": at.host, "networks": networks}
+        super().__init__(HoldingsProvider(), f"{at.machine}-holdings", inputs, opts)
 
     def name_of(self, network: str) -> pulumi.Output[str]:
         """A network's name, by which it depends on this; known also before this is made."""

@@ -15,9 +15,10 @@ class HostRef:
     """What every resource of a host has in common; the inputs that all share."""
 
     host: str
+    machine: str  # what its resources are named after (`resources.machines`)
     address: str  # an ssh destination
     ssh_config: str | None  # path, relative to the program's folder; None: the user's own
-    owner: str  # project/stack
+    owner: str  # in whose name
     may_touch_session: bool = False  # change even what carries the ssh session
     found: Mapping[str, Sequence[str]] = field(
         default_factory=dict

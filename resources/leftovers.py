@@ -39,4 +39,4 @@ def make_way(at: HostRef) -> pulumi.ResourceHook:
         if done:
             pulumi.log.warn(f"{at.host}: {done}, left by an earlier run")
 
-    return pulumi.ResourceHook(f"{at.host}-leftovers", remove_leftover)
+    return pulumi.ResourceHook(f"{at.machine}-leftovers", remove_leftover)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+import pulumi
+
 from hosts import loop
-from hosts.errors import HostError
+from hosts.errors import ConflictError, HostError
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
 from resources.session import session
@@ -21,6 +23,13 @@ class Answers:
     problems: tuple[HostError, ...]  # what stands in the plan's way
     findings: Mapping[str, Findings]  # by host
     warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
+
+    def tell(self) -> None:
+        """Say what is to be known before anything begins. Raises RunError if there are problems."""
+        if self.problems:
+            raise pulumi.RunError("\n".join(map(str, self.problems)))
+        for warning in self.warnings:
+            pulumi.log.warn(str(warning))
 
 
 def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
@@ -41,8 +50,9 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
             for plan, answer in zip(plans, answers, strict=True)
             if isinstance(answer, Findings)
         }
+        found = (problem for found in findings.values() for problem in found.problems)
         return Answers(
-            tuple(problem for found in findings.values() for problem in found.problems),
+            (*_one_by_two_names(findings), *found),
             findings,
             (
                 *(answer for answer in answers if isinstance(answer, HostError)),
@@ -51,3 +61,16 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
         )
 
     return loop.begin(ask_all())
+
+
+def _one_by_two_names(findings: Mapping[str, Findings]) -> Iterator[HostError]:
+    """Hosts of the topology that are one machine: each would take the other's things for its own."""
+    first: dict[str, str] = {}
+    for name, found in findings.items():
+        other = first.setdefault(found.identity, name)
+        if other != name:
+            yield ConflictError(
+                name,
+                f"it is the same machine as {other}: the addresses of both lead there",
+                "have one host of the topology for each machine, or correct `address`",
+            )

@@ -68,12 +68,13 @@ class HostProvider(ResourceProvider):
     """One kind of object on a host: how to make, compare and remove it.
 
     `wish` names the inputs of the kind beside `COMMON`; one that is absent equals None. A change in one
-    of `identity` means another object: the new one is made before the old one is removed.
+    of `identity` means another object: the new one is made before the old one is removed. The host's key in
+    the topology is none of them: a machine may get another one.
     """
 
     serialize_as_secret_always = False  # nothing in it is secret, and secret values are slow and noisy
     wish: ClassVar[tuple[str, ...]] = ()
-    identity: ClassVar[tuple[str, ...]] = ("host", "owner")
+    identity: ClassVar[tuple[str, ...]] = ("owner",)
     reported: ClassVar[tuple[str, ...]] = ()  # outputs that only the host can say; as inputs None
     object: ClassVar[str | None] = None  # its mark's name on the host; None: it has nothing of its own there
 
@@ -113,7 +114,7 @@ class HostProvider(ResourceProvider):
         same = before and before.get(VERSION) and not wished.get(FOUND)
         same = same and not changed_keys(before, wished, (*COMMON, *self.wish, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
-        wished[MARK] = before.get(MARK) if before else secrets.token_hex(4)
+        wished[MARK] = before.get(MARK) or secrets.token_hex(4)
         return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
@@ -128,7 +129,7 @@ class HostProvider(ResourceProvider):
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
         # Another address may be another machine, and what may be touched now may have been left undone.
-        if not changed_keys(before, wished, (*CONNECTION, *self.wish, DRIFT)) and not wished.get(FOUND):
+        if not changed_keys(before, wished, (*CONNECTION, *self.wish, DRIFT, MARK)) and not wished.get(FOUND):
             return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -14,11 +15,18 @@ import pulumi
 from hosts.survey import Findings
 from model.addresses import HostRange, Remembered
 from model.fabric import HostPlan
-from resources.provider import plain
+from resources.addresses import addresses_of
+from resources.machines import Machine
+from resources.provider import MARK, plain
 
 ADDRESSES = "pulumi-python:dynamic/docker:Addresses"
+BOOT_UNIT = "pulumi-python:dynamic/boot:BootUnit"
 CONTAINER = "docker:index/container:Container"
 NETWORK = "docker:index/network:Network"
+FABRIC = "macvlan-fabric:index:VlanFabric"
+VERIFICATION = "macvlan-fabric:index:Verification"
+COMMAND = "command:local:Command"
+OF_USE = (ADDRESSES, BOOT_UNIT, CONTAINER, NETWORK, FABRIC, VERIFICATION, COMMAND)
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,27 @@ class State:
         """The resources of one type."""
         return (each for each in self.resources if each.type == type_)
 
-    def remembered(self) -> Remembered:
-        """The addresses and ranges that were given, so that the plan keeps them."""
-        return Remembered(dict(self._addresses()), dict(self._ranges()))
+    @property
+    def owner(self) -> str | None:
+        """In whose name everything was made; None if nothing was."""
+        return next((str(each.outputs["owner"]) for each in self.of_type(BOOT_UNIT)), None)
+
+    def machines(self) -> list[Machine]:
+        """Every machine on which the stack has something."""
+        return [
+            Machine(each.name, str(it["host"]), str(it["address"]), it.get(MARK))
+            for each in self.of_type(BOOT_UNIT)
+            for it in (each.outputs,)
+        ]
+
+    def remembered(self, hosts: Mapping[str, str] = MappingProxyType({})) -> Remembered:
+        """The addresses and ranges that were given, so that the plan keeps them.
+
+        `hosts` are the present keys of the machines, by their names; a machine that is not among them
+        goes by its name.
+        """
+        ranges = {(hosts.get(m, m), network): given for (m, network), given in self._ranges()}
+        return Remembered(dict(self._addresses()), ranges)
 
     @property
     def knows_docker(self) -> bool:
@@ -57,36 +83,35 @@ class State:
         """Whether there is a resource of that type and name."""
         return any(each.name == name for each in self.of_type(type_))
 
-    def is_on(self, host: str, container: str) -> bool:
-        """Whether that container is recorded, and was last planned on that host."""
+    def is_on(self, machine: str, container: str) -> bool:
+        """Whether that container is recorded, and was last planned on that machine."""
         return self.has(CONTAINER, container) and any(
             container in holders.values()
             for each in self.of_type(ADDRESSES)
-            if each.outputs.get("host") == host
+            if each.name == addresses_of(machine)
             for holders in (each.outputs.get("holders") or {}).values()
         )
 
-    def made_anew(self, plan: HostPlan, found: Findings) -> dict[str, int]:
-        """How often each docker object of a host was gone, the ones included that are gone now.
+    def made_anew(self, machine: str, plan: HostPlan, found: Findings) -> dict[str, int]:
+        """How often each docker object of a machine was gone, the ones included that are gone now.
 
         By `container NAME` and `network NAME`. Another number than before is what has one made anew.
         """
-        host = plan.host.name
         wanted = [f"network {each.name}" for each in plan.networks]
         wanted += [f"container {each.name}" for each in plan.containers]
         recorded = {
-            f"network {each.name}" for each in plan.networks if self.has(NETWORK, f"{each.name}-{host}")
+            f"network {each.name}" for each in plan.networks if self.has(NETWORK, f"{each.name}-{machine}")
         }
-        recorded |= {f"container {each.name}" for each in plan.containers if self.is_on(host, each.name)}
+        recorded |= {f"container {each.name}" for each in plan.containers if self.is_on(machine, each.name)}
         adopted = {f"{each.kind} {each.name}" for each in found.adoptions}
         there = adopted | (recorded if found.present is None else found.present)
-        before = self._made(host)
+        before = self._made(machine)
         made = {what: before.get(what, 0) + (what in recorded - there) for what in wanted}
         return {what: count for what, count in made.items() if count}
 
-    def _made(self, host: str) -> Mapping[str, int]:
+    def _made(self, machine: str) -> Mapping[str, int]:
         for each in self.of_type(ADDRESSES):
-            if each.outputs.get("host") == host:
+            if each.name == addresses_of(machine):
                 return each.outputs.get("made") or {}
         return {}
 
@@ -97,13 +122,14 @@ class State:
                     yield (container, network), IPv4Address(address)
 
     def _ranges(self) -> Iterator[tuple[tuple[str, str], HostRange]]:
+        """By machine and network."""
         for each in self.of_type(NETWORK):
             network = str(each.outputs.get("name"))
             for config in each.outputs.get("ipamConfigs") or ():
                 if given := config.get("ipRange"):
                     aux = tuple((str(n), IPv4Address(a)) for n, a in (config.get("auxAddress") or {}).items())
-                    host = each.name.removeprefix(f"{network}-")
-                    yield (host, network), HostRange(IPv4Network(given), tuple(sorted(aux)))
+                    machine = each.name.removeprefix(f"{network}-")
+                    yield (machine, network), HostRange(IPv4Network(given), tuple(sorted(aux)))
 
 
 def read_state(stack: str) -> State:
@@ -137,6 +163,6 @@ def _state(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> State:
         tuple(
             Recorded(each["type"], urn.rpartition("::")[2], plain(each.get("outputs") or {}))
             for urn, each in resources
-            if each["type"] in (ADDRESSES, CONTAINER, NETWORK)
+            if each["type"] in OF_USE
         )
     )

@@ -22,7 +22,7 @@ class SubInterfaceProvider(HostProvider):
     """A link of the trunk, or on one of ours."""
 
     wish = ("name", "parent", "vlan", "mtu", "addresses", "settings", "persistence")
-    identity = ("host", "owner", "name")
+    identity = ("owner", "name")
 
     def check(self, olds: Properties, news: Properties) -> CheckResult:
         """Name the link's incarnation, as long as it is not recorded under one already.

@@ -10,9 +10,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-import yaml
 
 from configuration import read_topology
 from hosts import loop
@@ -33,9 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         stack = arguments.stack or _selected_stack()
-        project = yaml.safe_load(Path("Pulumi.yaml").read_text())["name"]
         topology, _ = read_topology(stack, sys.stdin.read() if arguments.stdin else None)
-        fabric = plan(topology, f"{project}/{stack}", _remembered(topology, stack))
+        fabric = plan(topology, stack, _remembered(topology, stack))  # it changes nothing in its own name
     except (TopologyError, LookupError) as error:
         print(error, file=sys.stderr)
         return 2

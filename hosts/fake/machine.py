@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import PurePosixPath
 from typing import Any
+from uuid import uuid4
 
 from hosts import ifupdown
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, UNIT_FOLDER, Unit
@@ -21,6 +22,7 @@ from hosts.fake.programs import XTABLES_INODE, Timer, run
 from hosts.fake.replay import replay
 from hosts.fake.tables import Tables
 from hosts.host import Address, Link, Way
+from hosts.identity import BOOT_ID
 
 _WANTS = f"{UNIT_FOLDER}/multi-user.target.wants"
 _SYMLINKS = {f"{_WANTS}/ssh.service": "/lib/systemd/system/ssh.service"}
@@ -52,6 +54,7 @@ class Machine:
     uplink: str = "eth1"
     dialled: str = "192.168.56.101"
     shut_out_by: str = ""  # while the tables say this, somebody's program lets no new connection in
+    boot_id: str = field(default_factory=lambda: str(uuid4()))  # another one after every boot
     clock: float = 0.0  # seconds
     timers: dict[str, Timer] = field(default_factory=dict)  # by unit, without its ending
     locks: dict[str, str] = field(default_factory=dict)  # holder by name; of a machine that is not in a file
@@ -83,6 +86,7 @@ class Machine:
         self.tables = {"nf_tables": Tables(), "legacy": Tables()}
         self.files = {path: file for path, file in self.files.items() if not path.startswith("/run/")}
         self.folders = {path for path in self.folders if not path.startswith("/run/")} | {*_FOLDERS}
+        self.boot_id = str(uuid4())
         self.timers.clear()
         self.locks.clear()
         self.xtables_lock = None
@@ -170,6 +174,8 @@ class Machine:
 
     def read(self, path: str) -> bytes | None:
         """As `cat`; None if there is no such file."""
+        if path == BOOT_ID:
+            return f"{self.boot_id}\n".encode()
         if path.startswith("/proc/sys/"):
             value = self.kernel.sysctls.get(path.removeprefix("/proc/sys/"))
             return None if value is None else f"{value}\n".encode()
@@ -277,6 +283,7 @@ class Machine:
                 "dialled": self.dialled,
                 "shut_out_by": self.shut_out_by,
             },
+            "boot_id": self.boot_id,
             "clock": self.clock,
             "timers": {unit: [timer.due, timer.argv] for unit, timer in self.timers.items()},
         }
@@ -302,6 +309,7 @@ class Machine:
             tuple(devices.addresses),
             data["boot_sysctls"],
             **data["session"],
+            boot_id=data["boot_id"],
             clock=data["clock"],
             timers={unit: Timer(due, argv) for unit, (due, argv) in data["timers"].items()},
         )

@@ -189,9 +189,12 @@ def _make_netdev(kernel: Kernel, files: Files, parent: Link, name: str, kind: st
         said = {f"{section}.{key}": value for section, key, value in _parsed(files, path)}
         if (said.get("NetDev.Name"), said.get("NetDev.Kind")) == (name, kind):
             vlan = int(said["VLAN.Id"]) if kind == "vlan" else None
-            index = kernel.add(name, kind, parent.index, vlan)
-            if "NetDev.MTUBytes" in said:
-                kernel.set(index, mtu=int(said["NetDev.MTUBytes"]))
+            mtu = int(said.get("NetDev.MTUBytes", 0)) or None
+            # With an MTU that its parent does not carry it is not made at all (vlan_newlink,
+            # macvlan_common_newlink); networkd says so in its journal.
+            if mtu is None or mtu <= kernel.links[parent.index].mtu:
+                index = kernel.add(name, kind, parent.index, vlan)
+                kernel.set(index, mtu=mtu)
             return
 
 

@@ -1,0 +1,95 @@
+"""What the stack remembers, as far as the program needs it: who it is, its machines, its addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hosts import loop
+from hosts.boot import read_boot_unit
+from hosts.charge import in_charge
+from hosts.errors import HostError
+from hosts.survey import Findings
+from model.addresses import Remembered
+from model.fabric import HostPlan
+from model.topology import Topology
+from resources.boot_unit import BootUnitProvider
+from resources.machines import Marked, names, unknown
+from resources.session import session
+from resources.state import State, read_state
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The stack as it was when the program began; it does not change while the program runs."""
+
+    owner: str
+    state: State = field(default_factory=State)
+    machines: Mapping[str, str] = field(default_factory=dict)  # by a host's key, its machine's name
+
+    def machine(self, host: str) -> str:
+        """What the resources of a host are named after."""
+        return self.machines.get(host, host)
+
+    def name_of(self, type_: str, otherwise: str) -> str:
+        """The name of the one resource of a type, as it was recorded, so that it stays the same."""
+        return next((each.name for each in self.state.of_type(type_)), otherwise)
+
+    def remembered(self) -> Remembered:
+        """The addresses and ranges that were given, so that the plan keeps them."""
+        hosts = {machine: host for host, machine in self.machines.items()}
+        return self.state.remembered(hosts)
+
+    def made_anew(self, plan: HostPlan, found: Findings) -> dict[str, int]:
+        """How often each docker object of a host was gone, the ones included that are gone now.
+
+        By `container NAME` and `network NAME`. Another number than before is what has one made anew.
+        """
+        return self.state.made_anew(self.machine(plan.host.name), plan, found)
+
+
+def recall(topology: Topology, stack: str, new_owner: str) -> Memory:
+    """What the stack's state says, with every host of the topology known for the machine that it is.
+
+    Hosts are asked only if the topology no longer has what the state has by the same key and address. Raises
+    HostUnreachable for one that may be any machine and does not answer. `new_owner` is the stack's own name
+    for itself if the state knows none.
+    """
+    state = read_state(stack)
+    owner, machines = state.owner or new_owner, state.machines()
+    used = [host for host in topology.hosts if host.lost or host.name in _used(topology)]
+    strange = unknown(used, machines)
+    marked: Mapping[str, Marked] = {}
+    if strange:
+        before = [machine for machine in machines if machine.address not in {h.address for h in strange}]
+        asked = {host.address: host.name for host in strange if not host.lost}
+        asked |= {machine.address: machine.host for machine in before}
+        marked = _marks(asked, topology.ssh_config, owner)
+    return Memory(owner, state, names(used, machines, marked))
+
+
+def _used(topology: Topology) -> set[str]:
+    """The hosts that have something to do."""
+    used = {container.host for container in topology.containers}
+    return used | ({topology.gateway.host} if topology.gateway else set())
+
+
+def _marks(addresses: Mapping[str, str], ssh_config: str | None, owner: str) -> dict[str, Marked]:
+    """What the machines at these addresses say; those are missing that do not answer."""
+
+    async def ask(address: str, name: str) -> tuple[str, Marked] | None:
+        try:
+            host = await session(name, address, ssh_config)
+            unit, mark = await asyncio.gather(
+                read_boot_unit(host, owner), in_charge(host, owner, BootUnitProvider.object)
+            )
+        except HostError:
+            return None  # who needs it will be told
+        return address, Marked(mark, unit.registered)
+
+    async def ask_all() -> dict[str, Marked]:
+        answers = await asyncio.gather(*(ask(address, name) for address, name in addresses.items()))
+        return dict(answer for answer in answers if answer)
+
+    return loop.run(ask_all())
