@@ -9,13 +9,24 @@ from typing import Any, Literal
 import pulumi
 import pulumi_docker as docker
 
+from components.trunk import VlanTrunk
 from hosts.ownership import DOCKER_LABEL
 from hosts.survey import Findings
 from model.fabric import HostPlan
 from model.homing import container_sysctls
 from model.secret import Secret
 from model.topology import Container
-from resources import Addresses, Attachments, BootUnit, Holdings, HostRef, StuckRun, make_way
+from resources import (
+    Addresses,
+    Attachments,
+    BootUnit,
+    HostRef,
+    StuckRun,
+    SubInterface,
+    make_way,
+    put_back,
+    vacate,
+)
 from resources.memory import Memory
 
 
@@ -38,7 +49,7 @@ class DockerHost(pulumi.ComponentResource):
     ) -> None:
         self.host, self.machine = at.host, at.machine
         self.owner = at.owner
-        self._plan, self._at = plan, at
+        self._plan, self._at, self._memory = plan, at, memory
         super().__init__("macvlan-fabric:docker:DockerHost", self.machine, None, opts)
         self.provider = docker.Provider(
             self.machine,
@@ -49,14 +60,16 @@ class DockerHost(pulumi.ComponentResource):
         )
         self.boot = boot
         self.stuck = stuck
+        bare = found.bare  # where nothing is, nothing is in the way
         self._hooks = pulumi.ResourceHookBinding(
-            before_create=[] if found.bare else [make_way(at)],  # where nothing is, nothing is in the way
-            on_error=[stuck.hook],
+            before_create=[] if bare else [make_way(at)], on_error=[stuck.hook]
+        )
+        self._network_hooks = pulumi.ResourceHookBinding(
+            after_create=[] if bare else [put_back(at, plan)], on_error=[vacate(at)]
         )
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
         self._volumes = found.volumes
         self._made = memory.made_anew(plan, found)
-        self.holdings = Holdings(plan, at, opts=pulumi.ResourceOptions(parent=self))
         self.addresses = Addresses(
             plan,
             at,
@@ -80,9 +93,8 @@ class DockerHost(pulumi.ComponentResource):
     def run(self, container: Container, networks: Mapping[str, docker.Network]) -> docker.Container:
         """Run a container on its networks, which are some of `networks`, all of this host's by their names.
 
-        It waits for all of them. A network that is replaced first has the containers removed that were on
-        it. The engine makes each anew as soon as what it refers to now is there: perhaps only other
-        networks, while its removal still goes on.
+        It waits for all of them, but refers to none: a network that is replaced has its containers taken off
+        and put on again (`resources.leftovers`), and they run on.
 
         One that is adopted runs already and is only read: its provider could take it into the state, but
         would then replace it, for what it does not read back. It waits for nothing, because a read that waits
@@ -90,9 +102,10 @@ class DockerHost(pulumi.ComponentResource):
         """
         if adopted := self.adopted("container", container.name):
             opts = pulumi.ResourceOptions(parent=self, provider=self.provider)
-            return docker.Container.get(container.name, adopted, opts=opts)
+            named = self._memory.container(container.name, self.host)
+            return docker.Container.get(named, adopted, opts=opts)
         made = docker.Container(
-            container.name,
+            self._memory.container(container.name, self.host),
             name=container.name,
             image=self.images[container.image].image_id,
             command=list(container.command) or None,
@@ -111,7 +124,7 @@ class DockerHost(pulumi.ComponentResource):
             volumes=self._volumes_of(container.name),
             networks_advanced=[
                 docker.ContainerNetworksAdvancedArgs(
-                    name=_name_of(networks[attachment.network], attachment.network),
+                    name=attachment.network,
                     ipv4_address=str(attachment.address),
                 )
                 for attachment in container.attachments
@@ -148,17 +161,21 @@ class DockerHost(pulumi.ComponentResource):
         ] or None
 
     def watch(
-        self, containers: Mapping[str, docker.Container], networks: Mapping[str, docker.Network]
+        self,
+        containers: Mapping[str, docker.Container],
+        networks: Mapping[str, docker.Network],
+        trunk: VlanTrunk,
     ) -> Attachments:
         """See to it that the host's containers, those of ours among these by name, are on their networks.
 
-        `networks` are all of this host's by their names.
+        `networks` are all of this host's by their names, `trunk` has what they are on.
         """
         ours = [each for each in self._plan.containers if not self.adopted("container", each.name)]
         return Attachments(
             replace(self._plan, containers=tuple(ours)),
             self._at,
             {name: network.id for name, network in networks.items()},
+            {link: _incarnation(each) for link, each in trunk.links.items()},
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[containers[container.name] for container in ours],
@@ -179,6 +196,11 @@ class DockerHost(pulumi.ComponentResource):
         """The id of the docker object that is taken over for one of the plan's; None: ours is made."""
         return self._adopted.get((kind, name))
 
+    def network_options(self) -> pulumi.ResourceOptions:
+        """What its docker networks have in common."""
+        hooks = pulumi.ResourceOptions(hooks=self._network_hooks)
+        return pulumi.ResourceOptions.merge(self.options(), hooks)
+
     def options(self) -> pulumi.ResourceOptions:
         """What all docker objects of the host have in common."""
         return pulumi.ResourceOptions(
@@ -196,15 +218,6 @@ def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:
     return f"{name}={value}"
 
 
-def _name_of(network: docker.Network, name: str) -> pulumi.Output[str]:
-    """The network's name as its output, so that a network that is replaced takes its containers with it.
-
-    It is known even where the network could not be made; else the provider would report that the
-    container lacks a name, instead of the engine skipping it.
-    """
-    return network.name.apply(lambda _: name, run_with_unknowns=True)
-
-
 def _reported(name: str, attachments: Attachments, container: docker.Container) -> pulumi.Output[Any]:
     """The address that Docker reported last: to us, or before we asked, and in a preview, to its provider."""
 
@@ -218,3 +231,8 @@ def _reported(name: str, attachments: Attachments, container: docker.Container) 
 
     reported = pulumi.Output.all(attachments.addresses, container.network_datas.apply(by_network))
     return reported.apply(address)
+
+
+def _incarnation(link: SubInterface) -> pulumi.Output[str]:
+    """Which one it is, of all that had its name; known even where it could not be made."""
+    return link.incarnation.apply(lambda it: it if isinstance(it, str) else "", run_with_unknowns=True)

@@ -99,7 +99,7 @@ class VlanFabric(pulumi.ComponentResource):
         }
         reported: dict[str, pulumi.Output[Any]] = {}
         for host, daemon in daemons.items():
-            attachments = daemon.watch(self.containers, on_host[host])
+            attachments = daemon.watch(self.containers, on_host[host], trunks[host])
             ours.append(attachments)
             reported |= daemon.addresses_of(self.containers, attachments)
         self.container_ips = dict(sorted(reported.items()))

@@ -13,8 +13,6 @@ from hosts.ownership import DOCKER_LABEL
 from model.fabric import DockerNetwork
 from resources import SubInterface
 
-PARENT_LABEL = "macvlan-fabric.parent"
-
 
 @dataclass(frozen=True)
 class Membership:
@@ -46,7 +44,7 @@ class MacvlanNetwork(pulumi.ComponentResource):
             options["com.docker.network.driver.mtu"] = str(wanted.mtu)
         made = docker.Network(
             f"{wanted.name}-{host.machine}",
-            name=host.holdings.name_of(wanted.name),
+            name=wanted.name,
             driver="macvlan",
             options=options,
             ipam_configs=[
@@ -57,31 +55,19 @@ class MacvlanNetwork(pulumi.ComponentResource):
                     aux_address={name: str(address) for name, address in wanted.aux_addresses} or None,
                 )
             ],
-            labels=[
-                docker.NetworkLabelArgs(label=DOCKER_LABEL, value=host.owner),
-                # a parent that was made anew has lost the containers' interfaces: they must be made anew, too
-                docker.NetworkLabelArgs(label=PARENT_LABEL, value=_incarnation(member.parent)),
-            ],
+            labels=[docker.NetworkLabelArgs(label=DOCKER_LABEL, value=host.owner)],
             opts=pulumi.ResourceOptions.merge(
-                host.options(),
+                host.network_options(),
                 pulumi.ResourceOptions(
                     parent=self,
                     depends_on=[member.parent, host.addresses],
-                    # One that is adopted is taken into the state as it runs, and left as it is.
+                    # One that is adopted is taken into the state as it runs, and left as it is. The labels of
+                    # earlier releases are no reason to replace any.
                     import_=adopted,
-                    ignore_changes=["*"] if adopted else None,
+                    ignore_changes=["*"] if adopted else ["labels"],
                     replacement_trigger=host.incarnation("network", wanted.name),
                 ),
             ),
         )
         host.stuck.watch(made)
         return made
-
-
-def _incarnation(parent: SubInterface) -> pulumi.Output[str]:
-    """Which one it is, of all that had its name.
-
-    It is known even where the parent could not be made; else the provider would report that the label lacks a
-    value, instead of the engine skipping the network.
-    """
-    return parent.incarnation.apply(lambda it: it if isinstance(it, str) else "", run_with_unknowns=True)

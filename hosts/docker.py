@@ -34,6 +34,7 @@ class NetworkFacts:
     mtu: str | None  # the driver's option, if it was given
     subnets: tuple[IPv4Network, ...]
     gateways: tuple[IPv4Address, ...]
+    mode: str = "bridge"  # of a macvlan
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ContainerFacts:
     volumes: Mapping[str, str] = field(default_factory=dict)  # by the path inside: the volume's name
     status: str = "running"  # as Docker calls it: created, running, paused, restarting, exited, dead
     restart: str = ""  # its restart policy: no, on-failure, always, unless-stopped
+    pid: int = 0  # of its first process; 0 while it does not run
 
     @property
     def should_run(self) -> bool:
@@ -62,6 +64,10 @@ class Attached:
 
     wished: IPv4Address | None  # what was asked for, and comes back with every start
     present: IPv4Address | None  # what it has while it runs
+    # of its interface, while it runs
+    mac: str = ""
+    prefix: int = 32  # bits
+    gateway: IPv4Address | None = None
 
 
 async def read_networks(host: Host) -> tuple[NetworkFacts, ...]:
@@ -164,6 +170,7 @@ def _network(facts: Mapping[str, Any]) -> NetworkFacts:
         options.get("com.docker.network.driver.mtu"),
         tuple(IPv4Network(subnet, strict=False) for subnet in _given(configs, "Subnet")),
         tuple(IPv4Address(gateway) for gateway in _given(configs, "Gateway")),
+        options.get("macvlan_mode") or "bridge",
     )
 
 
@@ -183,7 +190,11 @@ def _container(facts: Mapping[str, Any]) -> ContainerFacts:
         config.get("StopTimeout"),
         {
             name: Attached(
-                _address((place.get("IPAMConfig") or {}).get("IPv4Address")), _address(place.get("IPAddress"))
+                _address((place.get("IPAMConfig") or {}).get("IPv4Address")),
+                _address(place.get("IPAddress")),
+                place.get("MacAddress") or "",
+                place.get("IPPrefixLen") or 32,
+                _address(place.get("Gateway")),
             )
             for name, place in networks.items()
         },
@@ -194,6 +205,7 @@ def _container(facts: Mapping[str, Any]) -> ContainerFacts:
         },
         (facts.get("State") or {}).get("Status", "running"),
         ((facts.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", ""),
+        (facts.get("State") or {}).get("Pid", 0),
     )
 
 

@@ -9,12 +9,12 @@ the state: so it goes first.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from ipaddress import IPv4Network
 
 from hosts.change import Change
 from hosts.docker import (
     ContainerFacts,
     NetworkFacts,
-    disconnect,
     read_containers,
     read_containers_of,
     read_containers_on,
@@ -25,6 +25,7 @@ from hosts.docker import (
 )
 from hosts.errors import ConflictError, Unsupported
 from hosts.host import Host
+from hosts.interfaces import take_off
 
 
 async def remove_leftover_container(host: Host, name: str, owner: str) -> Change:
@@ -43,30 +44,53 @@ async def remove_leftover_container(host: Host, name: str, owner: str) -> Change
     return Change()
 
 
-async def remove_leftover_network(host: Host, name: str, owner: str) -> Change:
-    """Make way for a new docker network of that name: remove one of the owner's, his containers taken off it.
+async def make_way_for_network(
+    host: Host, name: str, parent: str | None, subnets: Collection[IPv4Network], owner: str
+) -> Change:
+    """Make way for a new docker network: remove those of the owner's that have its name, or what it needs.
 
-    These may well be known to the state, and run: a provider that could not reach the daemon has the state
-    forget the network alone (kreuzwerker/terraform-provider-docker, a refresh). Whoever knows of them puts
-    them on the new one (`hosts.containers`).
+    Docker gives a parent to one network, and no subnet twice. The engine removes what is not wanted any more
+    last, so one that has another name may still hold either. Their containers are taken off them.
+    They may well run on: a provider that could not reach the daemon has the state forget the network alone
+    (kreuzwerker/terraform-provider-docker, a refresh). Whoever knows of them puts them on the new one
+    (`hosts.containers`).
 
-    Raises ConflictError if there is one of somebody else's, or somebody else's container on ours.
+    Raises ConflictError if one of that name is somebody else's, or somebody else's container is on ours.
+    """
+    done: list[str] = []
+    for network in await read_networks(host):
+        if network.owner != owner:
+            if network.name == name:
+                raise ConflictError(
+                    host.name,
+                    f"there is already a docker network {name} of {whose(network)}",
+                    f"name the network otherwise, or remove it: docker network rm {name}",
+                )
+            continue
+        held = network.parent == parent or any(a.overlaps(b) for a in network.subnets for b in subnets)
+        if network.name == name or held:
+            done += (await vacate(host, network, owner)).done
+            await remove_network(host, network)
+            done.append(f"removed docker network {network.name}")
+    return Change(tuple(done))
+
+
+async def vacate_network(host: Host, name: str, owner: str) -> Change:
+    """Take the owner's containers off his docker network, so that it can be removed; they run on.
+
+    Nothing happens if there is none. Raises ConflictError if somebody else's container is on it.
     """
     network = await read_network(host, name)
-    if network is None:
-        return Change()
-    if network.owner != owner:
-        raise ConflictError(
-            host.name,
-            f"there is already a docker network {name} of {whose(network)}",
-            f"name the network otherwise, or remove it: docker network rm {name}",
-        )
+    return await vacate(host, network, owner) if network and network.owner == owner else Change()
+
+
+async def vacate(host: Host, network: NetworkFacts, owner: str) -> Change:
+    """The same for a network that was just seen."""
     done = []
     for container in await _ours_on(host, [network], owner):
-        await disconnect(host, container, name)
-        done.append(f"took {container.name} off {name}")
-    await remove_network(host, network)
-    return Change((*done, f"removed docker network {name}"))
+        await take_off(host, container, network.name)
+        done.append(f"took {container.name} off {network.name}")
+    return Change(tuple(done))
 
 
 async def remove_docker_objects(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hosts.boot import read_boot_unit
-from hosts.containers import container_differences
+from hosts.containers import container_differences, interface_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
@@ -182,12 +182,13 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         *(_container(host, plan, found) for found in containers if found.owner != owner),
     ]
     ours = {container.name: container for container in containers if container.owner == owner}
-    moved = (
+    moved = [
         clause
         for want in plan.containers
         if want.name in ours
         for clause in container_differences(ours[want.name], {a.network: a.address for a in want.attachments})
-    )
+    ]
+    moved += await interface_differences(host, ours.values())
     return Findings(
         tuple(problem for each in findings for problem in each.problems),
         tuple(adoption for each in findings for adoption in each.adoptions),

@@ -4,9 +4,8 @@ from resources.addresses import Addresses
 from resources.attachments import Attachments
 from resources.boot_unit import BootUnit
 from resources.firewall import Firewall
-from resources.holdings import Holdings
 from resources.host_ref import HostRef
-from resources.leftovers import make_way
+from resources.leftovers import make_way, put_back, vacate
 from resources.provider import HostResource
 from resources.stuck import StuckRun
 from resources.sub_interface import SubInterface
@@ -17,11 +16,12 @@ __all__ = [
     "Attachments",
     "BootUnit",
     "Firewall",
-    "Holdings",
     "HostRef",
     "HostResource",
     "StuckRun",
     "SubInterface",
     "Sysctls",
     "make_way",
+    "put_back",
+    "vacate",
 ]

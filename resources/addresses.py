@@ -8,6 +8,7 @@ still in use when Docker is asked for it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
@@ -15,8 +16,8 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider,
 from hosts.change import Change
 from hosts.containers import ensure_detached
 from hosts.host import Host
-from hosts.leftovers import remove_docker_objects
-from model.fabric import HostPlan
+from hosts.leftovers import remove_docker_objects, vacate_network
+from model.fabric import DockerNetwork, HostPlan
 from resources.host_ref import HostRef
 from resources.provider import Properties, changed_keys, plain
 from resources.session import on_host
@@ -37,17 +38,25 @@ def addresses_of(machine: str) -> str:
     return f"{machine}-addresses"
 
 
-class AddressesProvider(ResourceProvider):
-    """Takes a container off a network when its address is meant for another one.
+Networks = Mapping[str, Mapping[str, Any]]  # by name, all that a docker network is made of
 
-    The container itself is about to be removed or replaced: its own address has changed, or it is gone from
-    the plan.
+
+def remade(before: Networks, after: Networks) -> Iterator[str]:
+    """The docker networks that are replaced, for whatever part of them."""
+    return (name for name, made_of in after.items() if before.get(name, made_of) != made_of)
+
+
+class AddressesProvider(ResourceProvider):
+    """Takes a container off a network when its address is meant for another one, or the network is replaced.
+
+    In the first case the container itself is about to be removed or replaced: its own address has changed, or
+    it is gone from the plan. In the second it runs on, and is put on the new network (`resources.leftovers`).
     """
 
     serialize_as_secret_always = False
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        return DiffResult(bool(changed_keys(plain(olds), plain(news), ("holders", "made"))), [])
+        return DiffResult(bool(changed_keys(plain(olds), plain(news), ("holders", "made", "networks"))), [])
 
     def create(self, props: Properties) -> CreateResult:
         """Before the state knows of any docker object on the host, each of ours there is a leftover."""
@@ -63,12 +72,15 @@ class AddressesProvider(ResourceProvider):
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         moves = list(leaving(olds["holders"], news["holders"]))
+        networks = list(remade(plain(olds.get("networks") or {}), plain(news["networks"])))
 
         async def detach(host: Host) -> None:
             for container, network in moves:
                 await ensure_detached(host, container, network, news["owner"])
+            for network in networks:
+                await vacate_network(host, network, news["owner"])
 
-        if moves:
+        if moves or networks:
             on_host(news["host"], news["address"], news.get("ssh_config"), detach)
         return UpdateResult(plain(news))
 
@@ -96,6 +108,25 @@ class Addresses(Resource, module="docker", name="Addresses"):
         super().__init__(
             AddressesProvider(),
             addresses_of(at.machine),
-            at.inputs("addresses") | {"holders": holders, "bare": bare, "made": dict(made) or None},
+            at.inputs("addresses")
+            | {
+                "holders": holders,
+                "bare": bare,
+                "made": dict(made) or None,
+                "networks": {network.name: _made_of(network) for network in plan.networks},
+            },
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["bare"])),
         )
+
+
+def _made_of(network: DockerNetwork) -> dict[str, Any]:
+    """What cannot be changed of a docker network once it is there."""
+    parts = {
+        "parent": network.parent,
+        "subnet": str(network.subnet),
+        "gateway": str(network.gateway),
+        "ip_range": str(network.ip_range) if network.ip_range else None,
+        "aux_addresses": {name: str(address) for name, address in network.aux_addresses},
+        "mtu": network.mtu,
+    }
+    return {name: part for name, part in parts.items() if part}  # as the engine has it afterwards

@@ -18,7 +18,8 @@ from resources.provider import HostProvider, HostResource, Properties
 class AttachmentsProvider(HostProvider):
     """Sees and mends what the containers' own resources cannot: they do not read their networks back."""
 
-    wish = ("containers", "networks")
+    wish = ("containers",)
+    occasion = ("networks", "parents")
     reported = ("addresses",)
 
     async def ensure(self, host: Host, props: Properties) -> Change:
@@ -44,7 +45,8 @@ def _wanted(props: Properties) -> Mapping[str, Mapping[str, IPv4Address]]:
 class Attachments(HostResource, module="docker", name="Attachments"):
     """The places of one host's containers on its networks; it waits for all of them.
 
-    `networks` are docker's ids of the networks, by name: nobody is yet on one that was made anew.
+    `networks` are docker's ids of the networks, by name: nobody is yet on one that was made anew. `parents`
+    are the incarnations of what they are on, by link: one that was made anew has no interface on it.
     """
 
     addresses: pulumi.Output[
@@ -56,6 +58,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         plan: HostPlan,
         at: HostRef,
         networks: Mapping[str, pulumi.Input[str]],
+        parents: Mapping[str, pulumi.Input[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         containers = {
@@ -66,6 +69,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
             AttachmentsProvider(),
             f"{at.machine}-attachments",
             # the addresses are said by the host
-            at.inputs("attachments") | {"containers": containers, "networks": networks, "addresses": None},
+            at.inputs("attachments")
+            | {"containers": containers, "networks": networks, "parents": parents, "addresses": None},
             opts,
         )

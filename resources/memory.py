@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hosts import loop
@@ -17,7 +17,7 @@ from model.topology import Topology
 from resources.boot_unit import BootUnitProvider
 from resources.machines import Marked, names, unknown
 from resources.session import session
-from resources.state import State, read_state
+from resources.state import CONTAINER, State, read_state
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,22 @@ class Memory:
     owner: str
     state: State = field(default_factory=State)
     machines: Mapping[str, str] = field(default_factory=dict)  # by a host's key, its machine's name
+    lost: Collection[str] = ()  # the machines that are gone for good
 
     def machine(self, host: str) -> str:
         """What the resources of a host are named after."""
         return self.machines.get(host, host)
+
+    def container(self, name: str, host: str) -> str:
+        """What the resource of a container is named after.
+
+        One that is on a lost machine cannot be removed there, so it cannot be replaced either. It gets
+        another resource, and the former one is let go of with the machine.
+        """
+        successor = f"{name}@{self.machine(host)}"
+        if self.state.has(CONTAINER, successor) or any(self.state.is_on(m, name) for m in self.lost):
+            return successor
+        return self.state.resource_of(name) or name
 
     def name_of(self, type_: str, otherwise: str) -> str:
         """The name of the one resource of a type, as it was recorded, so that it stays the same."""
@@ -66,7 +78,8 @@ def recall(topology: Topology, stack: str, new_owner: str) -> Memory:
         asked = {host.address: host.name for host in strange if not host.lost}
         asked |= {machine.address: machine.host for machine in before}
         marked = _marks(asked, topology.ssh_config, owner)
-    return Memory(owner, state, names(used, machines, marked))
+    named = names(used, machines, marked)
+    return Memory(owner, state, named, [named[host.name] for host in used if host.lost])
 
 
 def _used(topology: Topology) -> set[str]:

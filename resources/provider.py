@@ -75,6 +75,7 @@ class HostProvider(ResourceProvider):
     serialize_as_secret_always = False  # nothing in it is secret, and secret values are slow and noisy
     wish: ClassVar[tuple[str, ...]] = ()
     identity: ClassVar[tuple[str, ...]] = ("owner",)
+    occasion: ClassVar[tuple[str, ...]] = ()  # inputs that, when they change, have it looked after again
     reported: ClassVar[tuple[str, ...]] = ()  # outputs that only the host can say; as inputs None
     object: ClassVar[str | None] = None  # its mark's name on the host; None: it has nothing of its own there
 
@@ -112,13 +113,13 @@ class HostProvider(ResourceProvider):
         if not before or changed_keys(before, wished, (*self.identity, *self.wish, DRIFT)):
             wished[FOUND] = []
         same = before and before.get(VERSION) and not wished.get(FOUND)
-        same = same and not changed_keys(before, wished, (*COMMON, *self.wish, DRIFT))
+        same = same and not changed_keys(before, wished, (*COMMON, *self.wish, *self.occasion, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
         wished[MARK] = before.get(MARK) or secrets.token_hex(4)
         return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, DRIFT))
+        changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, *self.occasion, DRIFT))
         found = news.get(FOUND) and news[VERSION] != olds.get(VERSION)  # else it is mended already
         return DiffResult(bool(changed or found), [key for key in changed if key in self.identity])
 
@@ -129,7 +130,8 @@ class HostProvider(ResourceProvider):
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
         # Another address may be another machine, and what may be touched now may have been left undone.
-        if not changed_keys(before, wished, (*CONNECTION, *self.wish, DRIFT, MARK)) and not wished.get(FOUND):
+        acted_upon = (*CONNECTION, *self.wish, *self.occasion, DRIFT, MARK)
+        if not changed_keys(before, wished, acted_upon) and not wished.get(FOUND):
             return UpdateResult(wished | {key: before[key] for key in self.reported if key in before})
         return UpdateResult(_on_host(wished, lambda host: self._made(host, wished)))
 

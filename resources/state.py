@@ -85,12 +85,16 @@ class State:
 
     def is_on(self, machine: str, container: str) -> bool:
         """Whether that container is recorded, and was last planned on that machine."""
-        return self.has(CONTAINER, container) and any(
+        return self.resource_of(container) is not None and any(
             container in holders.values()
             for each in self.of_type(ADDRESSES)
             if each.name == addresses_of(machine)
             for holders in (each.outputs.get("holders") or {}).values()
         )
+
+    def resource_of(self, container: str) -> str | None:
+        """The name of the resource that a container has; None if it has none."""
+        return next((r.name for r in self.of_type(CONTAINER) if r.outputs.get("name") == container), None)
 
     def made_anew(self, machine: str, plan: HostPlan, found: Findings) -> dict[str, int]:
         """How often each docker object of a machine was gone, the ones included that are gone now.

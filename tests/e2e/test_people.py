@@ -53,7 +53,8 @@ def stack(
 ) -> Iterator[Project]:
     lab.reset()
     commit = f"docker commit -c 'VOLUME /data' made {KEEPER}"
-    on(lab, "host1", f"docker create --name made {IMAGE} && {commit} && docker rm made")
+    for host in ("host1", "host2"):
+        on(lab, host, f"docker create --name made {IMAGE} && {commit} && docker rm made")
     project = Project(tmp_path_factory.mktemp("people"), engine_environment)
     project.write(topology(lab))
     project.up().check()
@@ -139,16 +140,60 @@ def test_a_state_that_is_lost_costs_no_data(stack: Project, lab: Lab) -> None:
     stack.assert_clean()
 
 
-def test_a_host_with_another_name_runs_what_it_ran(stack: Project, lab: Lab) -> None:
-    on(lab, "host1", "docker exec pg sh -c 'echo kept >/data/row'")
-    before, given = running(lab, "host1"), stack.outputs()["container_ips"]
-    renamed = topology(lab)
-    renamed["hosts"]["web1"] = renamed["hosts"].pop("host1") | {"address": "host1"}
-    for container in renamed["containers"].values():
+def living(lab: Lab) -> dict[str, str]:
+    """What somebody would notice if it was made anew: links by index, containers by id and start."""
+    shell = """
+ip -o link show | grep -o '^[0-9]*: eth2[^:]*:'
+docker network ls --no-trunc --format '{{.Name}} {{.ID}}' --filter driver=macvlan | sort
+docker ps -aq | xargs -r docker inspect -f '{{.Name}} {{.Id}} {{.State.StartedAt}}' | sort"""
+    return {host: on(lab, host, shell) for host in ("host1", "host2")}
+
+
+def test_names_are_what_people_change(stack: Project, lab: Lab) -> None:
+    given, whole = stack.outputs()["container_ips"], living(lab)
+    assert whole["host1"].count("/") == 8
+
+    # a host gets another key, the stack another name: nothing is made anew
+    named = topology(lab)
+    named["hosts"]["web1"] = named["hosts"].pop("host1") | {"address": "host1"}
+    for container in named["containers"].values():
         container["host"] = "web1"
-    stack.write(renamed)
-    stack.up().check()
-    assert running(lab, "host1").keys() == before.keys()
-    assert stack.outputs()["container_ips"] == given
-    assert row(lab) == "kept"
+    stack.write(named)
+    said = stack.up().check().output
+    assert "replaced" not in said and "deleted" not in said
+    assert living(lab) == whole
     stack.assert_clean()
+    stack.pulumi("stack", "rename", "elsewhere").check()
+    stack.stack = "elsewhere"
+    stack.assert_clean()
+    assert living(lab) == whole
+
+    # two machines change places: the containers are where the topology has them now
+    ids = running(lab, "host1")
+    named["hosts"]["web1"]["address"] = "host2"
+    named["hosts"]["host2"]["address"] = "host1"
+    stack.write(named)
+    assert "replace" in stack.preview().check().output
+    stack.up().check()
+    assert running(lab, "host1") == {}
+    assert running(lab, "host2").keys() == ids.keys()
+    assert stack.outputs()["container_ips"] == given
+    stack.assert_clean()
+
+
+def test_containers_move_from_a_host_that_is_lost(stack: Project, lab: Lab) -> None:
+    given = stack.outputs()["container_ips"]
+    lab.kill("host1")
+    try:
+        moved = topology(lab)
+        moved["hosts"]["host1"]["lost"] = True
+        for container in moved["containers"].values():
+            container["host"] = "host2"
+        stack.write(moved)
+        said = stack.up().check().output
+        assert "host1 is lost: nothing was removed there" in said
+        assert running(lab, "host2").keys() == moved["containers"].keys()
+        assert stack.outputs()["container_ips"] == given
+        stack.assert_clean()
+    finally:
+        lab.start("host1")

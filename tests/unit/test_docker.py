@@ -14,10 +14,10 @@ from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.fake import FakeHost, Machine
 from hosts.fake.docker import Docker, place_on_network
 from hosts.leftovers import (
+    make_way_for_network,
     remove_adopted_containers,
     remove_docker_objects,
     remove_leftover_container,
-    remove_leftover_network,
 )
 from hosts.ownership import DOCKER_LABEL
 
@@ -66,7 +66,7 @@ def test_a_leftover_container_makes_way() -> None:
 
 def test_a_leftover_network_makes_way_and_our_containers_go_on_running() -> None:
     there = host(network("red"), container("web", red="10.0.0.1"), container("db"))
-    done = do(remove_leftover_network(there, "red", OURS)).done
+    done = do(make_way_for_network(there, "red", None, [], OURS)).done
     assert done == ("took web off red", "removed docker network red")
     assert names(there) == ["/web", "/db"]
 
@@ -77,7 +77,7 @@ def test_what_is_not_ours_does_not_make_way(owner: str | None) -> None:
     with pytest.raises(ConflictError, match="already a container web of"):
         do(remove_leftover_container(there, "web", OURS))
     with pytest.raises(ConflictError, match="already a docker network red of"):
-        do(remove_leftover_network(there, "red", OURS))
+        do(make_way_for_network(there, "red", None, [], OURS))
     assert names(there) == ["red", "/web"]
 
 
@@ -86,7 +86,7 @@ def test_a_network_that_others_use_is_a_conflict_that_names_them() -> None:
     with pytest.raises(
         ConflictError, match=r"red cannot be removed: container web of somebody else is on it"
     ):
-        do(remove_leftover_network(there, "red", OURS))
+        do(make_way_for_network(there, "red", None, [], OURS))
     with pytest.raises(ConflictError, match="docker network disconnect red web"):
         do(remove_docker_objects(there, OURS))
     assert names(there) == ["red", "/web"]
@@ -185,7 +185,7 @@ def test_a_daemon_that_talks_nonsense_is_an_error(
 ) -> None:
     monkeypatch.setattr(Docker, "exchange", lambda *_: heard)
     with pytest.raises(HostError, match=complaint):
-        do(remove_leftover_network(host(), "red", OURS))
+        do(make_way_for_network(host(), "red", None, [], OURS))
 
 
 def test_the_daemons_own_words_say_why_it_refuses() -> None:
