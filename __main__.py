@@ -28,8 +28,7 @@ from components import VlanFabric  # noqa: E402 - it takes its time to load, and
 truth, answers = report(topology, fabric), asked.result()
 if answers.problems:
     raise pulumi.RunError("\n".join(map(str, answers.problems)))
-for warning in answers.warnings:
-    pulumi.log.warn(str(warning))
+answers.tell(state)
 
 built = VlanFabric(topology, fabric, state, answers.findings, configured=unwritten)
 

@@ -34,6 +34,12 @@ class NetworkFacts:
     mtu: str | None  # the driver's option, if it was given
     subnets: tuple[IPv4Network, ...]
     gateways: tuple[IPv4Address, ...]
+    ranges: tuple[IPv4Network, ...] = ()  # what Docker hands out addresses from; (): from the whole subnets
+    mode: str = "bridge"  # of a macvlan
+    internal: bool = False
+    ipv6: bool = False
+    scope: str = "local"  # or swarm, or global
+    ipam_driver: str = "default"
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class ContainerFacts:
     volumes: Mapping[str, str] = field(default_factory=dict)  # by the path inside: the volume's name
     status: str = "running"  # as Docker calls it: created, running, paused, restarting, exited, dead
     restart: str = ""  # its restart policy: no, on-failure, always, unless-stopped
+    command: tuple[str, ...] = ()
+    environment: frozenset[str] = field(default=frozenset(), repr=False)  # NAME=VALUE; some are secret
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)  # of its own, as they were asked for
 
     @property
     def should_run(self) -> bool:
@@ -154,7 +164,8 @@ async def disconnect(host: Host, container: ContainerFacts, network: str) -> Non
 
 def _network(facts: Mapping[str, Any]) -> NetworkFacts:
     options = facts.get("Options") or {}
-    configs = (facts.get("IPAM") or {}).get("Config") or []
+    ipam = facts.get("IPAM") or {}
+    configs = ipam.get("Config") or []
     return NetworkFacts(
         facts["Id"],
         facts["Name"],
@@ -164,6 +175,12 @@ def _network(facts: Mapping[str, Any]) -> NetworkFacts:
         options.get("com.docker.network.driver.mtu"),
         tuple(IPv4Network(subnet, strict=False) for subnet in _given(configs, "Subnet")),
         tuple(IPv4Address(gateway) for gateway in _given(configs, "Gateway")),
+        tuple(IPv4Network(range_, strict=False) for range_ in _given(configs, "IPRange")),
+        options.get("macvlan_mode") or "bridge",
+        bool(facts.get("Internal")),
+        bool(facts.get("EnableIPv6")),
+        facts.get("Scope") or "local",
+        ipam.get("Driver") or "default",
     )
 
 
@@ -174,6 +191,7 @@ def _given(configs: Iterable[Mapping[str, str]], key: str) -> Iterator[str]:
 
 def _container(facts: Mapping[str, Any]) -> ContainerFacts:
     config = facts.get("Config") or {}
+    on_host = facts.get("HostConfig") or {}
     networks = (facts.get("NetworkSettings") or {}).get("Networks") or {}
     return ContainerFacts(
         facts["Id"],
@@ -193,7 +211,11 @@ def _container(facts: Mapping[str, Any]) -> ContainerFacts:
             if mount.get("Type") == "volume" and mount.get("Name")
         },
         (facts.get("State") or {}).get("Status", "running"),
-        ((facts.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", ""),
+        (on_host.get("RestartPolicy") or {}).get("Name", ""),
+        tuple(config.get("Cmd") or ()),
+        frozenset(config.get("Env") or ()),
+        config.get("Labels") or {},
+        on_host.get("Sysctls") or {},
     )
 
 

@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
+from hosts.adoption import (
+    Adoption,
+    container_differences,
+    kept_of_container,
+    kept_of_network,
+    network_differences,
+    remedy,
+)
 from hosts.boot import read_boot_unit
-from hosts.containers import container_differences
+from hosts.containers import container_differences as attachment_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.errors import ConflictError, HostError, Unsupported
@@ -23,16 +30,6 @@ from hosts.links import foresee_sub_interfaces, is_gone, read_sub_interface
 from hosts.ownership import alias
 from hosts.sysctls import sysctl_differences
 from model.fabric import DockerNetwork, HostPlan, SubInterface
-from model.topology import Container
-
-
-@dataclass(frozen=True)
-class Adoption:
-    """A docker object of somebody else's that is as wanted, on a host that may adopt: it is taken over."""
-
-    kind: Literal["network", "container"]
-    name: str
-    id: str
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Findings:
     """What was seen on one host."""
 
     problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
-    adoptions: tuple[Adoption, ...] = ()
+    adoptions: tuple[Adoption, ...] = ()  # of docker's objects, in every run anew: they carry no mark of ours
     # In what our objects are not as the plan has them, a clause each, by `boot`, `firewall`, `sysctls`,
     # `attachments` or `link NAME`. Whether one was there before, only the state knows.
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -50,6 +47,7 @@ class Findings:
     # By container, whose ever it is, the volumes that it has, by the path inside. One that takes its name
     # over gets them again.
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    news: tuple[str, ...] = ()  # what is going to happen and no resource shows, a clause each
 
 
 async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
@@ -67,8 +65,11 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
     )
-    docker, differences, found = await asyncio.gather(
-        _docker(host, plan, owner), _differences(host, plan, owner), problems
+    docker, differences, found, taken_over = await asyncio.gather(
+        _docker(host, plan, owner),
+        _differences(host, plan, owner),
+        problems,
+        _links_taken_over(host, plan, owner),
     )
     return Findings(
         (*(problem for each in found for problem in each), *docker.problems),
@@ -78,6 +79,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         docker.warnings,
         docker.present,
         docker.volumes,
+        news=taken_over,
     )
 
 
@@ -110,6 +112,18 @@ async def _link_differences(host: Host, plan: HostPlan, want: SubInterface, owne
     if not facts.ours:
         return ()  # a problem, or to be adopted
     return facts.differences(want, owner, plan.host.persistence, adopt=plan.host.adopt)
+
+
+async def _links_taken_over(host: Host, plan: HostPlan, owner: str) -> tuple[str, ...]:
+    """The links of others that are adopted, as news; one that cannot be is a problem, and said as that."""
+    if not plan.host.adopt:
+        return ()
+    found = await asyncio.gather(*(read_sub_interface(host, want.name, owner) for want in plan.links))
+    return tuple(
+        f"the link {facts.name} of somebody else is taken over as it runs"
+        for facts in found
+        if facts is not None and not facts.ours
+    )
 
 
 async def _overlapping_prefixes(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
@@ -183,7 +197,9 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
         clause
         for want in plan.containers
         if want.name in ours
-        for clause in container_differences(ours[want.name], {a.network: a.address for a in want.attachments})
+        for clause in attachment_differences(
+            ours[want.name], {a.network: a.address for a in want.attachments}
+        )
     )
     return Findings(
         tuple(problem for each in findings for problem in each.problems),
@@ -202,9 +218,10 @@ def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[
     problems: list[HostError] = []
     for network in foreign:
         if network.name == want.name:
-            differs = _network_differs(network, want)
+            differs = network_differences(network, want)
             if plan.host.adopt and not network.owner and not differs:
-                return Findings(adoptions=(Adoption("network", network.name, network.id),))
+                kept = kept_of_network(network, want)
+                return Findings(adoptions=(Adoption("network", network.name, network.id, kept),))
             problem = f"there is already a docker network {want.name} of {whose(network)}"
             hint = f"name the network otherwise, or remove it: docker network rm {want.name}"
             problems.append(_conflict(host, plan, network, problem, differs, hint))
@@ -222,55 +239,33 @@ def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[
     return Findings(tuple(problems))
 
 
-def _network_differs(network: NetworkFacts, want: DockerNetwork) -> str:
-    """In what it is not as wanted, as a clause; "" if it may be adopted."""
-    wanted = {
-        "driver": (network.driver, "macvlan"),
-        "parent": (network.parent, want.parent),
-        "subnet": (", ".join(map(str, network.subnets)), str(want.subnet)),
-        "gateway": (", ".join(map(str, network.gateways)), str(want.gateway)),
-        "MTU": (network.mtu, None if want.mtu is None else str(want.mtu)),
-    }
-    return _differs(wanted)
-
-
 def _container(host: Host, plan: HostPlan, found: ContainerFacts) -> Findings:
     want = next(container for container in plan.containers if container.name == found.name)
-    differs = _container_differs(found, want)
+    differs = container_differences(found, want)
     if plan.host.adopt and not found.owner and not differs:
-        return Findings(adoptions=(Adoption("container", found.name, found.id),))
+        kept = kept_of_container(found, want)
+        return Findings(adoptions=(Adoption("container", found.name, found.id, kept),))
     problem = f"there is already a container {want.name} of {whose(found)}"
     hint = f"name the container otherwise, or remove it: docker rm -f {want.name}"
-    return Findings((_conflict(host, plan, found, problem, differs, hint),))
-
-
-def _container_differs(found: ContainerFacts, want: Container) -> str:
-    addresses = {name: str(attached.wished or attached.present) for name, attached in found.networks.items()}
-    wanted = {"image": (_tagged(found.image), _tagged(want.image))}
-    for name in sorted({*addresses, *(attachment.network for attachment in want.attachments)}):
-        planned = next((str(a.address) for a in want.attachments if a.network == name), None)
-        wanted[f"address on {name}"] = (addresses.get(name, ""), planned or "")
-    return _differs(wanted)
-
-
-def _differs(values: Mapping[str, tuple[str | None, str | None]]) -> str:
-    return ", ".join(
-        f"its {what} is {is_ or 'not set'} instead of {wanted or 'not set'}"
-        for what, (is_, wanted) in values.items()
-        if is_ != wanted
-    )
-
-
-def _tagged(image: str) -> str:
-    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+    return Findings((_conflict(host, plan, found, problem, differs, hint, remedy(want, differs)),))
 
 
 def _conflict(
-    host: Host, plan: HostPlan, thing: NetworkFacts | ContainerFacts, problem: str, differs: str, hint: str
+    host: Host,
+    plan: HostPlan,
+    thing: NetworkFacts | ContainerFacts,
+    problem: str,
+    differs: Mapping[str, str],
+    hint: str,
+    first: str = "",
 ) -> ConflictError:
-    """Why somebody's object is in the way, and whether adopting it would help."""
-    if not thing.owner and not differs:
-        hint = f"set `adopt: true` for {host.name} to take it over as it runs, or {hint}"
-    elif not thing.owner and plan.host.adopt:
-        problem = f"{problem}, which cannot be adopted: {differs}"
+    """Why somebody's object is in the way, and whether adopting it would help; `first` allows for that."""
+    if thing.owner:
+        return ConflictError(host.name, problem, hint)
+    if plan.host.adopt:
+        problem = f"{problem}, which cannot be adopted: {', '.join(differs.values())}"
+        return ConflictError(host.name, problem, f"{first}, or {hint}" if first else hint)
+    if not differs or first:
+        before = f"{first} and " if first else ""
+        hint = f"{before}set `adopt: true` for {host.name} to take it over as it runs, or {hint}"
     return ConflictError(host.name, problem, hint)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, UpdateResult
 
+from hosts.adoption import Adoption
 from hosts.boot import ensure_boot_unit, read_boot_unit
 from hosts.change import Change
 from hosts.errors import HostUnreachable
 from hosts.host import Host
 from hosts.leave import leave
 from hosts.leftovers import remove_adopted_containers
-from hosts.survey import Adoption
 from resources.host_ref import HostRef
 from resources.lost import lost_hosts
 from resources.provider import HostProvider, HostResource, Properties

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from hosts.adoption import Adoption
 from hosts.boot import ensure_boot_unit
 from hosts.fake import FakeHost, Machine
 from hosts.fake.docker import Docker, place_on_network
 from hosts.firewall import ensure_firewall
 from hosts.links import ensure_sub_interface
 from hosts.ownership import DOCKER_LABEL
-from hosts.survey import Adoption, survey
+from hosts.survey import survey
 from model.fabric import HostPlan, plan
 from tests.tutorial import OWNER, TUTORIAL
 
@@ -51,6 +52,7 @@ def docker_container(name: str, owner: str | None = None, **addresses: str) -> d
         "Id": f"id-of-{name}",
         "Name": f"/{name}",
         "Config": {"Image": "busybox", "Labels": {DOCKER_LABEL: owner} if owner else {}},
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
         "NetworkSettings": {"Networks": {net: place_on_network(addr) for net, addr in addresses.items()}},
     }
 
@@ -131,6 +133,7 @@ def containers(m: Machine, *more: dict[str, Any]) -> None:
 # As a person following the tutorial would have made them.
 NET10 = docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1", parent="eth2.10")
 BBOX1 = docker_container("bbox1", mac_net10="172.16.10.10")
+WHOLE_SUBNET = "its range for addresses that Docker chooses is the whole subnet instead of 172.16.10.168/29"
 
 
 OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
@@ -228,6 +231,22 @@ OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
         "its address on mac_net10 is 172.16.10.77 instead of 172.16.10.10",
         "name the container otherwise, or remove it: docker rm -f bbox1",
     ),
+    "container that only lacks the restart policy": (
+        ADOPTING,
+        lambda m: containers(m, BBOX1 | {"HostConfig": {"RestartPolicy": {"Name": "no"}}}),
+        "there is already a container bbox1 of somebody else, which cannot be adopted: "
+        "its restart policy is no instead of unless-stopped",
+        "give it the restart policy unless-stopped (docker update --restart unless-stopped bbox1), "
+        "or name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
+    "the same on a host that does not adopt yet": (
+        HOST1,
+        lambda m: containers(m, BBOX1 | {"HostConfig": {"RestartPolicy": {"Name": ""}}}),
+        "there is already a container bbox1 of somebody else",
+        "give it the restart policy unless-stopped (docker update --restart unless-stopped bbox1) "
+        "and set `adopt: true` for host1 to take it over as it runs, "
+        "or name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
     "another stack's docker network": (
         HOST1,
         lambda m: networks(m, docker_network("mac_net10", "10.0.0.0/24", "tutorial/prod")),
@@ -275,9 +294,23 @@ def test_what_is_as_wanted_is_adopted() -> None:
     found = asyncio.run(survey(FakeHost("host1", host), ADOPTING, OWNER))
     assert found.problems == ()
     assert found.adoptions == (
-        Adoption("network", "mac_net10", "id-of-mac_net10"),
+        Adoption("network", "mac_net10", "id-of-mac_net10", (WHOLE_SUBNET,)),
         Adoption("container", "bbox1", "id-of-bbox1"),
     )
+
+
+def test_a_link_that_is_taken_over_is_news_once() -> None:
+    ready = machine()
+    hand_made(ready)
+    host = FakeHost("host1", ready)
+    assert asyncio.run(survey(host, HOST1, OWNER)).news == ()
+    found = asyncio.run(survey(host, ADOPTING, OWNER))
+    assert (found.problems, found.news) == (
+        (),
+        ("the link eth2.10 of somebody else is taken over as it runs",),
+    )
+    asyncio.run(ensure_sub_interface(host, HOST1.links[0], OWNER, adopt=True))
+    assert asyncio.run(survey(host, ADOPTING, OWNER)).news == ()
 
 
 def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:
