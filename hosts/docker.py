@@ -7,9 +7,10 @@ daemon's words if it refuses.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +41,16 @@ class NetworkFacts:
     ipv6: bool = False
     scope: str = "local"  # or swarm, or global
     ipam_driver: str = "default"
+    config_only: bool = False  # a template for others
+
+    @property
+    def holds(self) -> tuple[IPv4Network, ...]:
+        """The prefixes in which Docker makes no other network.
+
+        Only Docker's own allocator compares, and nobody asks it about a template. `null` and plugins have
+        spaces of addresses of their own (moby/moby, libnetwork: `Network.deriveAddressSpace`).
+        """
+        return () if self.config_only or self.ipam_driver != "default" else self.subnets
 
 
 @dataclass(frozen=True)
@@ -173,20 +184,35 @@ def _network(facts: Mapping[str, Any]) -> NetworkFacts:
         (facts.get("Labels") or {}).get(DOCKER_LABEL),
         options.get("parent"),
         options.get("com.docker.network.driver.mtu"),
-        tuple(IPv4Network(subnet, strict=False) for subnet in _given(configs, "Subnet")),
-        tuple(IPv4Address(gateway) for gateway in _given(configs, "Gateway")),
-        tuple(IPv4Network(range_, strict=False) for range_ in _given(configs, "IPRange")),
+        tuple(_networks(_given(configs, "Subnet"))),
+        tuple(_addresses(_given(configs, "Gateway"))),
+        tuple(_networks(_given(configs, "IPRange"))),
         options.get("macvlan_mode") or "bridge",
         bool(facts.get("Internal")),
         bool(facts.get("EnableIPv6")),
         facts.get("Scope") or "local",
         ipam.get("Driver") or "default",
+        bool(facts.get("ConfigOnly")),
     )
 
 
 def _given(configs: Iterable[Mapping[str, str]], key: str) -> Iterator[str]:
     """The IPv4 values of an IPAM key."""
     return (config[key] for config in configs if config.get(key) and ":" not in config[key])
+
+
+def _networks(texts: Iterable[str]) -> Iterator[IPv4Network]:
+    """Those that are prefixes: a plugin may say what it likes."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield IPv4Network(text, strict=False)
+
+
+def _addresses(texts: Iterable[str]) -> Iterator[IPv4Address]:
+    """Those that are addresses; some plugins say them with the length of their prefix."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield IPv4Interface(text).ip
 
 
 def _container(facts: Mapping[str, Any]) -> ContainerFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 from hosts.adoption import (
     Adoption,
@@ -204,7 +205,8 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
     return Findings(
         tuple(problem for each in findings for problem in each.problems),
         tuple(adoption for each in findings for adoption in each.adoptions),
-        {"attachments": tuple(moved)},
+        warnings=tuple(warning for each in findings for warning in each.warnings),
+        differences={"attachments": tuple(moved)},
         bare=not ours and all(network.owner != owner for network in networks),
         present=frozenset(
             {f"container {name}" for name in ours}
@@ -216,6 +218,7 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
 
 def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[NetworkFacts]) -> Findings:
     problems: list[HostError] = []
+    warnings: list[HostError] = []
     for network in foreign:
         if network.name == want.name:
             differs = network_differences(network, want)
@@ -226,17 +229,32 @@ def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[
             hint = f"name the network otherwise, or remove it: docker network rm {want.name}"
             problems.append(_conflict(host, plan, network, problem, differs, hint))
             continue
-        problems += [
-            ConflictError(
-                host.name,
-                f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network "
-                f"{network.name} of {whose(network)}, which Docker refuses",
-                f"use another subnet, or remove that network: docker network rm {network.name}",
-            )
-            for subnet in network.subnets
-            if subnet.overlaps(want.subnet)
+        overlaps = [
+            _overlap(host, network, subnet, want) for subnet in network.holds if subnet.overlaps(want.subnet)
         ]
-    return Findings(tuple(problems))
+        (problems if network.scope == "local" else warnings).extend(overlaps)
+    return Findings(tuple(problems), warnings=tuple(warnings))
+
+
+def _overlap(host: Host, network: NetworkFacts, subnet: IPv4Network, want: DockerNetwork) -> HostError:
+    """What there is to say of somebody's network in the subnet that is wanted.
+
+    Which of a swarm's networks are compared with a host's own depends on Docker's version, the driver, and
+    whether a task runs there (moby/moby, libnetwork: `Network.deriveAddressSpace`).
+    """
+    if network.scope != "local":
+        return ConflictError(
+            host.name,
+            f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the swarm's docker network "
+            f"{network.name}, which Docker may refuse",
+            "if it does, use another subnet",
+        )
+    return ConflictError(
+        host.name,
+        f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network "
+        f"{network.name} of {whose(network)}, which Docker refuses",
+        f"use another subnet, or remove that network: docker network rm {network.name}",
+    )
 
 
 def _container(host: Host, plan: HostPlan, found: ContainerFacts) -> Findings:

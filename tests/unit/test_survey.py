@@ -313,6 +313,59 @@ def test_a_link_that_is_taken_over_is_news_once() -> None:
     assert asyncio.run(survey(host, ADOPTING, OWNER)).news == ()
 
 
+WIDE = docker_network("wide", "172.16.20.0/22")
+TEXT = "no network at all"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        WIDE | {"ConfigOnly": True, "Driver": "null"},
+        WIDE | {"Driver": "macvlan", "IPAM": {"Driver": "dhcp", "Config": [{"Subnet": "172.16.20.0/24"}]}},
+        WIDE | {"Driver": "bridge", "IPAM": {"Driver": "null", "Config": [{"Subnet": "0.0.0.0/0"}]}},
+        WIDE
+        | {"Driver": "weave", "IPAM": {"Driver": "default", "Config": [{"Subnet": TEXT, "Gateway": TEXT}]}},
+        WIDE | {"Driver": "weave", "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.0.0.0/8/9"}]}},
+    ],
+)
+def test_a_network_that_holds_no_addresses_in_dockers_own_space_blocks_nothing(
+    network: dict[str, Any],
+) -> None:
+    host = machine()
+    networks(host, network)
+    found = asyncio.run(survey(FakeHost("host1", host), HOST1, OWNER))
+    assert (found.problems, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("driver", ["overlay", "macvlan"])
+def test_a_network_of_a_swarm_may_be_in_the_way(driver: str) -> None:
+    host = machine()
+    networks(host, docker_network("ingress", "172.16.20.0/22", driver=driver) | {"Scope": "swarm"})
+    found = asyncio.run(survey(FakeHost("host1", host), HOST1, OWNER))
+    assert found.problems == ()
+    assert [str(warning) for warning in found.warnings] == [
+        "host1: the subnet 172.16.20.0/24 of mac_net20 overlaps 172.16.20.0/22 of the swarm's docker network "
+        "ingress, which Docker may refuse\n  hint: if it does, use another subnet"
+    ]
+
+
+def test_a_template_of_a_wanted_name_is_in_the_way_all_the_same() -> None:
+    host = machine()
+    networks(host, docker_network("mac_net10", "172.16.10.0/24", driver="null") | {"ConfigOnly": True})
+    assert problems(host, ADOPTING) == [
+        "host1: there is already a docker network mac_net10 of somebody else, which cannot be adopted: "
+        "its driver is null instead of macvlan, its parent is not set instead of eth2.10, "
+        "its gateway is not set instead of 172.16.10.1\n"
+        "  hint: name the network otherwise, or remove it: docker network rm mac_net10"
+    ]
+
+
+def test_a_gateway_that_a_plugin_says_with_its_prefix_is_an_address() -> None:
+    host = machine()
+    networks(host, docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1/24", parent="eth2.10"))
+    assert problems(host, ADOPTING) == []
+
+
 def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:
     host = machine()
     host.kernel.kinds = frozenset({"macvlan"})
