@@ -23,12 +23,14 @@ from hosts.boot import read_boot_unit
 from hosts.containers import container_differences as attachment_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
+from hosts.docker_rights import foresee_docker_rights
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
 from hosts.leftovers import whose
 from hosts.links import foresee_sub_interfaces, is_gone, read_sub_interface
 from hosts.ownership import alias
+from hosts.ssh import Target
 from hosts.sysctls import sysctl_differences
 from model.fabric import DockerNetwork, HostPlan, SubInterface
 
@@ -51,8 +53,8 @@ class Findings:
     news: tuple[str, ...] = ()  # what is going to happen and no resource shows, a clause each
 
 
-async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
-    """What the plan meets on one host. Only reads."""
+async def survey(host: Host, plan: HostPlan, owner: str, *, ssh_config: str | None = None) -> Findings:
+    """What the plan meets on one host, which was reached with that configuration of ssh's. Only reads."""
     problems = asyncio.gather(
         foresee_sub_interfaces(
             host,
@@ -65,6 +67,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         _overlapping_prefixes(host, plan, owner),
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
+        _docker_rights(host, plan, ssh_config),
     )
     docker, differences, found, taken_over = await asyncio.gather(
         _docker(host, plan, owner),
@@ -169,6 +172,14 @@ async def _missing_kernel_support(host: Host, plan: HostPlan) -> tuple[HostError
 
 async def _firewall(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
     problem = await foresee_firewall(host, owner) if plan.firewall is not None else None
+    return () if problem is None else (problem,)
+
+
+async def _docker_rights(host: Host, plan: HostPlan, ssh_config: str | None) -> tuple[HostError, ...]:
+    if not plan.networks and not plan.containers:
+        return ()
+    target = Target(plan.host.name, plan.host.address, ssh_config)
+    problem = await foresee_docker_rights(host, target)
     return () if problem is None else (problem,)
 
 

@@ -13,7 +13,7 @@ from hosts import loop
 from hosts.errors import HostError
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
-from resources.session import session
+from resources.session import session, target
 from resources.state import NETWORK, State
 
 
@@ -53,7 +53,8 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
     async def ask(plan: HostPlan) -> Findings | HostError:
         try:
             host = await session(plan.host.name, plan.host.address, ssh_config)
-            return await survey(host, plan, fabric.owner)
+            config = target(plan.host.name, plan.host.address, ssh_config).ssh_config
+            return await survey(host, plan, fabric.owner, ssh_config=config)
         except HostError as error:
             return error
 
