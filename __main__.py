@@ -25,11 +25,11 @@ try:
 except (TopologyError, HostError) as error:
     raise pulumi.RunError(str(error)) from None
 
-asked = ask_hosts(fabric, topology.ssh_config)
+asked = ask_hosts(fabric, topology.ssh_config, memory)
 from components import VlanFabric  # noqa: E402 - it takes its time to load, and so do the hosts to answer
 
 truth, answers = report(topology, fabric), asked.result()
-answers.tell()
+answers.tell(memory)
 built = VlanFabric(topology, fabric, memory, answers.findings, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)

@@ -52,7 +52,7 @@ class VlanFabric(pulumi.ComponentResource):
             if not _concerned(plan):
                 continue
             name = plan.host.name
-            found = findings.get(name, Findings())
+            found = findings.get(name) or Findings(adoptions=memory.adoptions(name))
             at = HostRef(
                 name,
                 memory.machine(name),
@@ -70,7 +70,7 @@ class VlanFabric(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     # of a host that did not answer nobody knows whether what it had is still there
-                    ignore_changes=None if name in findings else ["adopted"],
+                    ignore_changes=None if name in findings else ["adopted", "adopted_as"],
                 ),
             )
             after: list[HostResource] = []

@@ -11,6 +11,11 @@ class Change:
 
     done: tuple[str, ...] = ()
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What was not put back as it was, because others need it: the clauses that begin with that word."""
+        return tuple(clause for clause in self.done if clause.startswith("left "))
+
     def __bool__(self) -> bool:
         return bool(self.done)
 

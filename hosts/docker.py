@@ -7,9 +7,10 @@ daemon's words if it refuses.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 from urllib.parse import quote
 
@@ -34,7 +35,22 @@ class NetworkFacts:
     mtu: str | None  # the driver's option, if it was given
     subnets: tuple[IPv4Network, ...]
     gateways: tuple[IPv4Address, ...]
+    ranges: tuple[IPv4Network, ...] = ()  # what Docker hands out addresses from; (): from the whole subnets
     mode: str = "bridge"  # of a macvlan
+    internal: bool = False
+    ipv6: bool = False
+    scope: str = "local"  # or swarm, or global
+    ipam_driver: str = "default"
+    config_only: bool = False  # a template for others
+
+    @property
+    def holds(self) -> tuple[IPv4Network, ...]:
+        """The prefixes in which Docker makes no other network.
+
+        Only Docker's own allocator compares, and nobody asks it about a template. `null` and plugins have
+        spaces of addresses of their own (moby/moby, libnetwork: `Network.deriveAddressSpace`).
+        """
+        return () if self.config_only or self.ipam_driver != "default" else self.subnets
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,10 @@ class ContainerFacts:
     volumes: Mapping[str, str] = field(default_factory=dict)  # by the path inside: the volume's name
     status: str = "running"  # as Docker calls it: created, running, paused, restarting, exited, dead
     restart: str = ""  # its restart policy: no, on-failure, always, unless-stopped
+    command: tuple[str, ...] = ()
+    environment: frozenset[str] = field(default=frozenset(), repr=False)  # NAME=VALUE; some are secret
+    labels: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)  # of its own, as they were asked for
     pid: int = 0  # of its first process; 0 while it does not run
 
     @property
@@ -160,7 +180,8 @@ async def disconnect(host: Host, container: ContainerFacts, network: str) -> Non
 
 def _network(facts: Mapping[str, Any]) -> NetworkFacts:
     options = facts.get("Options") or {}
-    configs = (facts.get("IPAM") or {}).get("Config") or []
+    ipam = facts.get("IPAM") or {}
+    configs = ipam.get("Config") or []
     return NetworkFacts(
         facts["Id"],
         facts["Name"],
@@ -168,9 +189,15 @@ def _network(facts: Mapping[str, Any]) -> NetworkFacts:
         (facts.get("Labels") or {}).get(DOCKER_LABEL),
         options.get("parent"),
         options.get("com.docker.network.driver.mtu"),
-        tuple(IPv4Network(subnet, strict=False) for subnet in _given(configs, "Subnet")),
-        tuple(IPv4Address(gateway) for gateway in _given(configs, "Gateway")),
+        tuple(_networks(_given(configs, "Subnet"))),
+        tuple(_addresses(_given(configs, "Gateway"))),
+        tuple(_networks(_given(configs, "IPRange"))),
         options.get("macvlan_mode") or "bridge",
+        bool(facts.get("Internal")),
+        bool(facts.get("EnableIPv6")),
+        facts.get("Scope") or "local",
+        ipam.get("Driver") or "default",
+        bool(facts.get("ConfigOnly")),
     )
 
 
@@ -179,8 +206,23 @@ def _given(configs: Iterable[Mapping[str, str]], key: str) -> Iterator[str]:
     return (config[key] for config in configs if config.get(key) and ":" not in config[key])
 
 
+def _networks(texts: Iterable[str]) -> Iterator[IPv4Network]:
+    """Those that are prefixes: a plugin may say what it likes."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield IPv4Network(text, strict=False)
+
+
+def _addresses(texts: Iterable[str]) -> Iterator[IPv4Address]:
+    """Those that are addresses; some plugins say them with the length of their prefix."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield IPv4Interface(text).ip
+
+
 def _container(facts: Mapping[str, Any]) -> ContainerFacts:
     config = facts.get("Config") or {}
+    on_host = facts.get("HostConfig") or {}
     networks = (facts.get("NetworkSettings") or {}).get("Networks") or {}
     return ContainerFacts(
         facts["Id"],
@@ -204,7 +246,11 @@ def _container(facts: Mapping[str, Any]) -> ContainerFacts:
             if mount.get("Type") == "volume" and mount.get("Name")
         },
         (facts.get("State") or {}).get("Status", "running"),
-        ((facts.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name", ""),
+        (on_host.get("RestartPolicy") or {}).get("Name", ""),
+        tuple(config.get("Cmd") or ()),
+        frozenset(config.get("Env") or ()),
+        config.get("Labels") or {},
+        on_host.get("Sysctls") or {},
         (facts.get("State") or {}).get("Pid", 0),
     )
 

@@ -76,6 +76,11 @@ def by_hand(target: Target) -> str:
     return shlex.join(["ssh", *_config(target), target.address])
 
 
+def hang_up_by_hand(target: Target) -> str:
+    """The command with which a person ends the connection that ssh shares, if there is one."""
+    return shlex.join(["ssh", *_config(target), "-O", "exit", target.address])
+
+
 async def shares(target: Target) -> bool:
     """Is there a connection that further ssh to the target would share? It may be dead all the same."""
     process = await asyncio.create_subprocess_exec(

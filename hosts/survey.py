@@ -9,12 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from ipaddress import IPv4Network
+from types import MappingProxyType
 
+from hosts.adoption import (
+    Adoption,
+    container_differences,
+    kept_of_container,
+    kept_of_network,
+    network_differences,
+    remedy,
+    wish_of,
+)
 from hosts.boot import read_boot_unit
-from hosts.containers import container_differences, interface_differences
+from hosts.containers import container_differences as attachment_differences
+from hosts.containers import interface_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
+from hosts.docker_rights import foresee_docker_rights
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
@@ -22,18 +34,13 @@ from hosts.identity import read_identity
 from hosts.leftovers import whose
 from hosts.links import foresee_sub_interfaces, is_gone, read_sub_interface
 from hosts.ownership import alias
+from hosts.ssh import Target
 from hosts.sysctls import sysctl_differences
 from model.fabric import DockerNetwork, HostPlan, SubInterface
-from model.topology import Container
 
-
-@dataclass(frozen=True)
-class Adoption:
-    """A docker object of somebody else's that is as wanted, on a host that may adopt: it is taken over."""
-
-    kind: Literal["network", "container"]
-    name: str
-    id: str
+# What was taken over in earlier runs: by its id, what the file said of it then (`hosts.adoption.wish_of`), or
+# "" of what an earlier release took over.
+TakenOver = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Findings:
     """What was seen on one host."""
 
     problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
-    adoptions: tuple[Adoption, ...] = ()
+    adoptions: tuple[Adoption, ...] = ()  # of docker's objects, in every run anew: they carry no mark of ours
     # In what our objects are not as the plan has them, a clause each, by `boot`, `firewall`, `sysctls`,
     # `attachments` or `link NAME`. Whether one was there before, only the state knows.
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -51,11 +58,19 @@ class Findings:
     # By container, whose ever it is, the volumes that it has, by the path inside. One that takes its name
     # over gets them again.
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    news: tuple[str, ...] = ()  # what is going to happen and no resource shows, a clause each
     identity: str = ""  # see `hosts.identity`; equal ones are one machine
 
 
-async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
-    """What the plan meets on one host. Only reads."""
+async def survey(
+    host: Host,
+    plan: HostPlan,
+    owner: str,
+    *,
+    ssh_config: str | None = None,
+    taken_over: TakenOver = MappingProxyType({}),
+) -> Findings:
+    """What the plan meets on one host, which was reached with that configuration of ssh's. Only reads."""
     problems = asyncio.gather(
         foresee_sub_interfaces(
             host,
@@ -68,9 +83,14 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         _overlapping_prefixes(host, plan, owner),
         _missing_kernel_support(host, plan),
         _firewall(host, plan, owner),
+        _docker_rights(host, plan, ssh_config),
     )
-    identity, docker, differences, found = await asyncio.gather(
-        read_identity(host), _docker(host, plan, owner), _differences(host, plan, owner), problems
+    identity, docker, differences, found, links_taken_over = await asyncio.gather(
+        read_identity(host),
+        _docker(host, plan, owner, taken_over),
+        _differences(host, plan, owner),
+        problems,
+        _links_taken_over(host, plan, owner),
     )
     return Findings(
         (*(problem for each in found for problem in each), *docker.problems),
@@ -80,6 +100,7 @@ async def survey(host: Host, plan: HostPlan, owner: str) -> Findings:
         docker.warnings,
         docker.present,
         docker.volumes,
+        (*links_taken_over, *docker.news),
         identity,
     )
 
@@ -113,6 +134,18 @@ async def _link_differences(host: Host, plan: HostPlan, want: SubInterface, owne
     if not facts.ours:
         return ()  # a problem, or to be adopted
     return facts.differences(want, owner, plan.host.persistence, adopt=plan.host.adopt)
+
+
+async def _links_taken_over(host: Host, plan: HostPlan, owner: str) -> tuple[str, ...]:
+    """The links of others that are adopted, as news; one that cannot be is a problem, and said as that."""
+    if not plan.host.adopt:
+        return ()
+    found = await asyncio.gather(*(read_sub_interface(host, want.name, owner) for want in plan.links))
+    return tuple(
+        f"the link {facts.name} of somebody else is taken over as it runs"
+        for facts in found
+        if facts is not None and not facts.ours
+    )
 
 
 async def _overlapping_prefixes(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
@@ -160,7 +193,15 @@ async def _firewall(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, 
     return () if problem is None else (problem,)
 
 
-async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
+async def _docker_rights(host: Host, plan: HostPlan, ssh_config: str | None) -> tuple[HostError, ...]:
+    if not plan.networks and not plan.containers:
+        return ()
+    target = Target(plan.host.name, plan.host.address, ssh_config)
+    problem = await foresee_docker_rights(host, target)
+    return () if problem is None else (problem,)
+
+
+async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver) -> Findings:
     """Docker networks and containers of others with a name or a prefix that ours need."""
     if not plan.networks and not plan.containers:
         return Findings()
@@ -178,103 +219,115 @@ async def _docker(host: Host, plan: HostPlan, owner: str) -> Findings:
     if not client:
         return Findings((without_client(host),))
     findings = [
-        *(_network(host, plan, want, [n for n in networks if n.owner != owner]) for want in plan.networks),
-        *(_container(host, plan, found) for found in containers if found.owner != owner),
+        *(
+            _network(host, plan, want, [n for n in networks if n.owner != owner], taken_over)
+            for want in plan.networks
+        ),
+        *(_container(host, plan, found, taken_over) for found in containers if found.owner != owner),
     ]
     ours = {container.name: container for container in containers if container.owner == owner}
     moved = [
         clause
         for want in plan.containers
         if want.name in ours
-        for clause in container_differences(ours[want.name], {a.network: a.address for a in want.attachments})
+        for clause in attachment_differences(
+            ours[want.name], {a.network: a.address for a in want.attachments}
+        )
     ]
     moved += await interface_differences(host, ours.values())
     return Findings(
         tuple(problem for each in findings for problem in each.problems),
         tuple(adoption for each in findings for adoption in each.adoptions),
-        {"attachments": tuple(moved)},
+        warnings=tuple(warning for each in findings for warning in each.warnings),
+        differences={"attachments": tuple(moved)},
         bare=not ours and all(network.owner != owner for network in networks),
         present=frozenset(
             {f"container {name}" for name in ours}
             | {f"network {n.name}" for n in networks if n.owner == owner}
         ),
         volumes={each.name: each.volumes for each in containers if each.volumes},
+        news=tuple(clause for each in findings for clause in each.news),
     )
 
 
-def _network(host: Host, plan: HostPlan, want: DockerNetwork, foreign: Sequence[NetworkFacts]) -> Findings:
+def _network(
+    host: Host,
+    plan: HostPlan,
+    want: DockerNetwork,
+    foreign: Sequence[NetworkFacts],
+    taken_over: TakenOver,
+) -> Findings:
     problems: list[HostError] = []
+    warnings: list[HostError] = []
     for network in foreign:
         if network.name == want.name:
-            differs = _network_differs(network, want)
-            if plan.host.adopt and not network.owner and not differs:
-                return Findings(adoptions=(Adoption("network", network.name, network.id),))
+            differs = network_differences(network, want)
+            known = network.id in taken_over
+            if known or (plan.host.adopt and not network.owner and not differs):
+                kept = (*differs.values(), *kept_of_network(network, want))
+                return Findings(adoptions=(Adoption("network", network.name, network.id, kept),))
             problem = f"there is already a docker network {want.name} of {whose(network)}"
             hint = f"name the network otherwise, or remove it: docker network rm {want.name}"
             problems.append(_conflict(host, plan, network, problem, differs, hint))
             continue
-        problems += [
-            ConflictError(
-                host.name,
-                f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network "
-                f"{network.name} of {whose(network)}, which Docker refuses",
-                f"use another subnet, or remove that network: docker network rm {network.name}",
-            )
-            for subnet in network.subnets
-            if subnet.overlaps(want.subnet)
+        overlaps = [
+            _overlap(host, network, subnet, want) for subnet in network.holds if subnet.overlaps(want.subnet)
         ]
-    return Findings(tuple(problems))
+        (problems if network.scope == "local" else warnings).extend(overlaps)
+    return Findings(tuple(problems), warnings=tuple(warnings))
 
 
-def _network_differs(network: NetworkFacts, want: DockerNetwork) -> str:
-    """In what it is not as wanted, as a clause; "" if it may be adopted."""
-    wanted = {
-        "driver": (network.driver, "macvlan"),
-        "parent": (network.parent, want.parent),
-        "subnet": (", ".join(map(str, network.subnets)), str(want.subnet)),
-        "gateway": (", ".join(map(str, network.gateways)), str(want.gateway)),
-        "MTU": (network.mtu, None if want.mtu is None else str(want.mtu)),
-    }
-    return _differs(wanted)
+def _overlap(host: Host, network: NetworkFacts, subnet: IPv4Network, want: DockerNetwork) -> HostError:
+    """What there is to say of somebody's network in the subnet that is wanted.
 
-
-def _container(host: Host, plan: HostPlan, found: ContainerFacts) -> Findings:
-    want = next(container for container in plan.containers if container.name == found.name)
-    differs = _container_differs(found, want)
-    if plan.host.adopt and not found.owner and not differs:
-        return Findings(adoptions=(Adoption("container", found.name, found.id),))
-    problem = f"there is already a container {want.name} of {whose(found)}"
-    hint = f"name the container otherwise, or remove it: docker rm -f {want.name}"
-    return Findings((_conflict(host, plan, found, problem, differs, hint),))
-
-
-def _container_differs(found: ContainerFacts, want: Container) -> str:
-    addresses = {name: str(attached.wished or attached.present) for name, attached in found.networks.items()}
-    wanted = {"image": (_tagged(found.image), _tagged(want.image))}
-    for name in sorted({*addresses, *(attachment.network for attachment in want.attachments)}):
-        planned = next((str(a.address) for a in want.attachments if a.network == name), None)
-        wanted[f"address on {name}"] = (addresses.get(name, ""), planned or "")
-    return _differs(wanted)
-
-
-def _differs(values: Mapping[str, tuple[str | None, str | None]]) -> str:
-    return ", ".join(
-        f"its {what} is {is_ or 'not set'} instead of {wanted or 'not set'}"
-        for what, (is_, wanted) in values.items()
-        if is_ != wanted
+    Which of a swarm's networks are compared with a host's own depends on Docker's version, the driver, and
+    whether a task runs there (moby/moby, libnetwork: `Network.deriveAddressSpace`).
+    """
+    if network.scope != "local":
+        return ConflictError(
+            host.name,
+            f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the swarm's docker network "
+            f"{network.name}, which Docker may refuse",
+            "if it does, use another subnet",
+        )
+    return ConflictError(
+        host.name,
+        f"the subnet {want.subnet} of {want.name} overlaps {subnet} of the docker network "
+        f"{network.name} of {whose(network)}, which Docker refuses",
+        f"use another subnet, or remove that network: docker network rm {network.name}",
     )
 
 
-def _tagged(image: str) -> str:
-    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+def _container(host: Host, plan: HostPlan, found: ContainerFacts, taken_over: TakenOver) -> Findings:
+    want = next(container for container in plan.containers if container.name == found.name)
+    differs, wish, known = container_differences(found, want), wish_of(want), taken_over.get(found.id)
+    if known and known != wish:
+        news = f"the docker container {want.name}, which was taken over, becomes ours: it is made anew"
+        return Findings(news=(news,))
+    if known is not None or (plan.host.adopt and not found.owner and not differs):
+        kept = (*differs.values(), *kept_of_container(found, want))
+        return Findings(adoptions=(Adoption("container", found.name, found.id, kept, wish),))
+    problem = f"there is already a container {want.name} of {whose(found)}"
+    hint = f"name the container otherwise, or remove it: docker rm -f {want.name}"
+    return Findings((_conflict(host, plan, found, problem, differs, hint, remedy(want, differs)),))
 
 
 def _conflict(
-    host: Host, plan: HostPlan, thing: NetworkFacts | ContainerFacts, problem: str, differs: str, hint: str
+    host: Host,
+    plan: HostPlan,
+    thing: NetworkFacts | ContainerFacts,
+    problem: str,
+    differs: Mapping[str, str],
+    hint: str,
+    first: str = "",
 ) -> ConflictError:
-    """Why somebody's object is in the way, and whether adopting it would help."""
-    if not thing.owner and not differs:
-        hint = f"set `adopt: true` for {host.name} to take it over as it runs, or {hint}"
-    elif not thing.owner and plan.host.adopt:
-        problem = f"{problem}, which cannot be adopted: {differs}"
+    """Why somebody's object is in the way, and whether adopting it would help; `first` allows for that."""
+    if thing.owner:
+        return ConflictError(host.name, problem, hint)
+    if plan.host.adopt:
+        problem = f"{problem}, which cannot be adopted: {', '.join(differs.values())}"
+        return ConflictError(host.name, problem, f"{first}, or {hint}" if first else hint)
+    if not differs or first:
+        before = f"{first} and " if first else ""
+        hint = f"{before}set `adopt: true` for {host.name} to take it over as it runs, or {hint}"
     return ConflictError(host.name, problem, hint)

@@ -2,7 +2,7 @@
 
 A parameter belongs to the whole host, so several stacks may want the same one. The first that changes
 it writes down its value; the last that lets go of it puts that back, unless somebody has set another
-value meanwhile, or Docker has come to need it.
+value meanwhile, or others need it as it is (`hosts.forwarding`).
 
 `net.ipv4.ip_forward` is special: writing it resets every interface's own `forwarding` and
 `accept_redirects` for all (Linux, inet_forward_change), and even more so when it changes nothing for
@@ -20,6 +20,7 @@ from typing import Any
 from hosts.boot import owners, read_object, remove_object, write_object
 from hosts.change import Change
 from hosts.errors import ConflictError, Unsupported, VerificationError
+from hosts.forwarding import who_needs_forwarding
 from hosts.host import Host
 from hosts.ownership import LOCK, PREVIOUS, ROOT, file_name, folder
 
@@ -223,10 +224,14 @@ async def _restore_unclaimed(host: Host, claimed: set[str]) -> list[str]:
         if path in claimed:
             continue
         present = await _read(host, path)
-        if present in record["ours"] and present != record["value"] and not await _docker_needs(host, record):
-            await _set(host, path, record["value"])
-            present = record["value"]
-            done.append(f"restored {path} to {present}")
+        if present in record["ours"] and present != record["value"]:
+            needed = await _needed_by_others(host, record)
+            if needed:
+                done.append(f"left net.ipv4.ip_forward on: {needed}")
+            else:
+                await _set(host, path, record["value"])
+                present = record["value"]
+                done.append(f"restored {path} to {present}")
         if present == record["value"]:
             await _put_back_lost(host, record)
         await host.remove(f"{PREVIOUS}/{name}")
@@ -235,10 +240,13 @@ async def _restore_unclaimed(host: Host, claimed: set[str]) -> list[str]:
     return done
 
 
-async def _docker_needs(host: Host, record: dict[str, Any]) -> bool:
-    """Whether a running dockerd relies on it: it switches forwarding on only when it starts."""
+async def _needed_by_others(host: Host, record: dict[str, Any]) -> str:
+    """Who relies on what is about to be put back, in words; "" if nobody does.
+
+    Most switch forwarding on only when they start.
+    """
     off = record["path"] == FORWARDING and record["value"] == "0"
-    return off and await host.read("/run/docker.pid") is not None
+    return await who_needs_forwarding(host) if off else ""
 
 
 async def _read(host: Host, path: str) -> str | None:

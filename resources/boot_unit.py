@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import pulumi
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, UpdateResult
 
+from hosts.adoption import Adoption
 from hosts.boot import ensure_boot_unit, read_boot_unit
 from hosts.change import Change
 from hosts.errors import HostUnreachable
 from hosts.host import Host
 from hosts.leave import leave
 from hosts.leftovers import remove_adopted_containers
-from hosts.survey import Adoption
 from resources.host_ref import HostRef
 from resources.lost import TOPOLOGY, LostHosts, lost_hosts
 from resources.provider import MARK, HostProvider, HostResource, Properties
@@ -28,7 +28,7 @@ class BootUnitProvider(HostProvider):
     for good is let go of by not asking it.
     """
 
-    wish = ("docker", "adopted")
+    wish = ("docker", "adopted", "adopted_as")
     object = "boot"
     lost: LostHosts = LostHosts()
 
@@ -111,5 +111,6 @@ class BootUnit(HostResource, module="boot", name="BootUnit"):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         names = {adoption.id: f"{adoption.kind} {adoption.name}" for adoption in adopted}
-        wish = {"docker": docker, "adopted": names}
+        wishes = {adoption.id: adoption.wish for adoption in adopted if adoption.wish}
+        wish = {"docker": docker, "adopted": names, "adopted_as": wishes or None}
         super().__init__(BootUnitProvider(), name, at.inputs("boot") | wish, opts)

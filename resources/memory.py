@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from hosts import loop
+from hosts.adoption import Adoption
 from hosts.boot import read_boot_unit
 from hosts.charge import in_charge
 from hosts.errors import HostError
@@ -17,7 +19,7 @@ from model.topology import Topology
 from resources.boot_unit import BootUnitProvider
 from resources.machines import Marked, names, unknown
 from resources.session import session
-from resources.state import CONTAINER, State, read_state
+from resources.state import BOOT_UNIT, CONTAINER, State, read_state
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,25 @@ class Memory:
     def name_of(self, type_: str, otherwise: str) -> str:
         """The name of the one resource of a type, as it was recorded, so that it stays the same."""
         return next((each.name for each in self.state.of_type(type_)), otherwise)
+
+    def taken_over(self, host: str) -> dict[str, str]:
+        """What was taken over there, by docker's id: what the file said of it then."""
+        recorded = self._boot_unit(host)
+        wishes = recorded.get("adopted_as") or {}
+        return {id_: wishes.get(id_, "") for id_ in recorded.get("adopted") or {}}
+
+    def adoptions(self, host: str) -> tuple[Adoption, ...]:
+        """The same as it was found then: of a host that does not answer now, it is all there is to know."""
+        wishes = self.taken_over(host)
+        named = ((i, *name.split(" ", 1)) for i, name in (self._boot_unit(host).get("adopted") or {}).items())
+        return tuple(
+            Adoption("network" if kind == "network" else "container", name, id_, wish=wishes[id_])
+            for id_, kind, name in named
+        )
+
+    def _boot_unit(self, host: str) -> Mapping[str, Any]:
+        recorded = (each for each in self.state.of_type(BOOT_UNIT) if each.name == self.machine(host))
+        return next((each.outputs for each in recorded), {})
 
     def remembered(self) -> Remembered:
         """The addresses and ranges that were given, so that the plan keeps them."""

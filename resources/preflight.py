@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -13,7 +13,8 @@ from hosts import loop
 from hosts.errors import ConflictError, HostError
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
-from resources.session import session
+from resources.memory import Memory
+from resources.session import session, target
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,34 @@ class Answers:
     findings: Mapping[str, Findings]  # by host
     warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
 
-    def tell(self) -> None:
-        """Say what is to be known before anything begins. Raises RunError if there are problems."""
+    def tell(self, memory: Memory) -> None:
+        """Say, in a preview too, what no resource shows. Raises RunError if there are problems."""
         if self.problems:
             raise pulumi.RunError("\n".join(map(str, self.problems)))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
+        for host, found in self.findings.items():
+            for clause in (*found.news, *_adoptions(memory.taken_over(host), found)):
+                pulumi.log.info(f"{host}: {clause}")
 
 
-def ask_hosts(fabric: Fabric, ssh_config: str | None) -> Future[Answers]:
+def _adoptions(known: Collection[str], found: Findings) -> Iterator[str]:
+    """What there is to say of each docker object that is taken over now, or was in an earlier run."""
+    for each in found.adoptions:
+        clause = each.staying if each.id in known else each.taking_over
+        if clause:
+            yield clause
+
+
+def ask_hosts(fabric: Fabric, ssh_config: str | None, memory: Memory) -> Future[Answers]:
     """Begin to ask; a host that is not up takes ten seconds to be silent."""
 
     async def ask(plan: HostPlan) -> Findings | HostError:
         try:
             host = await session(plan.host.name, plan.host.address, ssh_config)
-            return await survey(host, plan, fabric.owner)
+            config = target(plan.host.name, plan.host.address, ssh_config).ssh_config
+            taken_over = memory.taken_over(plan.host.name)
+            return await survey(host, plan, fabric.owner, ssh_config=config, taken_over=taken_over)
         except HostError as error:
             return error
 

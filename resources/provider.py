@@ -157,10 +157,10 @@ class HostProvider(ResourceProvider):
                 return
             if mark is not None:
                 await give_up_charge(host, recorded["owner"], name)
-        await self.take_away(host, recorded)
+        _tell_what_is_left(host, await self.take_away(host, recorded))
 
     async def _made(self, host: Host, wished: Properties) -> Properties:
-        await self.ensure(host, wished)
+        _tell_what_is_left(host, await self.ensure(host, wished))
         name, mark = self.object_of(wished), wished.get(MARK)
         if name is not None and mark:
             await take_charge(host, wished["owner"], name, mark)
@@ -179,6 +179,11 @@ class HostResource(Resource):
     """An object of a `HostProvider`."""
 
     version: pulumi.Output[str]  # another one whenever it was made or changed
+
+
+def _tell_what_is_left(host: Host, change: Change) -> None:
+    for clause in change.left:
+        print(f"{host.name}: {clause}", flush=True)  # the engine shows it beside the resource
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:

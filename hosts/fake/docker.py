@@ -17,6 +17,7 @@ class Docker:
     networks: list[dict[str, Any]] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
     running: bool = True  # the daemon
+    socket: str = "srw-rw---- 0 998 docker"  # mode, user, group, the group's name
 
     def exchange(self, request: bytes) -> bytes | None:
         """The answer to a request of the Engine API; None while it does not run."""

@@ -45,6 +45,7 @@ class Machine:
     dockerd: bool = False  # starts at boot
     docker: Docker | None = None  # None: not installed
     networkd: bool = False  # starts at boot
+    users: dict[str, list[int]] = field(default_factory=dict)  # their groups, the first one first
     # what the host's own network manager sets up at boot
     devices: tuple[Link, ...] = ()
     device_addresses: tuple[Address, ...] = ()
@@ -273,6 +274,7 @@ class Machine:
             "dockerd": self.dockerd,
             "docker": asdict(self.docker) if self.docker else None,
             "networkd": self.networkd,
+            "users": self.users,
             "devices": Kernel(
                 {link.index: link for link in self.devices}, list(self.device_addresses)
             ).to_json(),
@@ -305,6 +307,7 @@ class Machine:
             data["dockerd"],
             Docker(**data["docker"]) if data["docker"] else None,
             data["networkd"],
+            data["users"],
             tuple(devices.links.values()),
             tuple(devices.addresses),
             data["boot_sysctls"],

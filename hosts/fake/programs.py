@@ -10,6 +10,7 @@ from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
 from hosts.boot import UNIT_FOLDER
+from hosts.docker_rights import LOOK
 from hosts.fake.managers import forget_networks
 from hosts.fake.tables import Refused
 from hosts.host import NetlinkFailure
@@ -80,9 +81,22 @@ def run(machine: Machine, argv: Sequence[str], stdin: bytes) -> tuple[int, str, 
             return (0 if module in machine.modules else 1), "", ""
         case ("readlink", "/proc/self/ns/net"):
             return 0, "net:[4026531840]\n", ""  # of every machine the first
+        case ("sh", "-c", program, "sh", path, user) if program == LOOK:
+            return _look_at_socket(machine, path, user)
         case ("sh", "-c", "command -v docker"):
             return (1 if machine.docker is None or "docker" in machine.missing else 0), "", ""
     raise AssertionError(f"this fake host does not know {' '.join(argv)!r}")
+
+
+def _look_at_socket(machine: Machine, path: str, user: str) -> tuple[int, str, str]:
+    """What `hosts.docker_rights.LOOK` does."""
+    said = ""
+    if machine.docker and machine.docker.running:
+        mode, uid, gid, group = machine.docker.socket.split()
+        said += f"{mode} 1 {uid} {gid} 0 Nov 25 09:45 {path}\n{group}\n"
+    if user in machine.users:
+        return 0, f"{said}{' '.join(map(str, machine.users[user]))}\n", ""
+    return 1, said, f"id: '{user}': no such user\n"
 
 
 def _iptables_restore(machine: Machine, text: str, seconds: int) -> tuple[int, str, str]:

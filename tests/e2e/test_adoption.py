@@ -36,7 +36,7 @@ def network_of(container: str) -> str:
 
 
 def make_by_hand(lab: Lab) -> None:
-    """What the tutorial has a person type."""
+    """What the tutorial has a person type, and a restart policy."""
 
     def make(host: str) -> None:
         commands = ["ip link set eth2 up", *(LINK.format(vlan=vlan) for vlan in (10, 20))]
@@ -45,7 +45,8 @@ def make_by_hand(lab: Lab) -> None:
         else:
             commands += [NETWORK.format(vlan=vlan) for vlan in (10, 20)]
             commands += [
-                f"docker run -itd --name {name} --net {network_of(name)} --ip {ADDRESS[name]} busybox"
+                f"docker run -itd --restart unless-stopped --name {name} --net {network_of(name)} "
+                f"--ip {ADDRESS[name]} busybox sleep infinity"
                 for name, where in HOST.items()
                 if where == host
             ]
@@ -81,6 +82,9 @@ def test_the_first_up_interrupts_nothing_and_says_what_it_took(lab: Lab, by_hand
     for host in adopting["hosts"].values():
         host["adopt"] = True
     by_hand.write(adopting)
+    foretold = by_hand.preview().check().output
+    for what in ("link eth2.10", "docker network mac_net10", "docker container bbox1"):
+        assert f"host1: the {what} of somebody else is taken over as it runs" in foretold
     pings = subprocess.Popen(
         lab.ssh_argv("host1", "root", "docker exec bbox1 ping -i 0.1 172.16.20.11"),
         stdout=subprocess.PIPE,
@@ -96,6 +100,20 @@ def test_the_first_up_interrupts_nothing_and_says_what_it_took(lab: Lab, by_hand
 
     for what in ("adopted eth2.10", "adopted docker network mac_net10", "adopted docker container bbox1"):
         assert f"host1: {what}" in said
+    assert by_hand.outputs()["container_ips"] == ADDRESS
+    by_hand.assert_clean()
+
+    # the first change of an adopted container makes it ours, and touches no other
+    ids = "docker ps -a --no-trunc --format '{{.Names}} {{.ID}}' | sort"
+    before_change = lab.ssh("host1", "sh", "-c", ids).stdout.splitlines()
+    adopting["containers"]["bbox1"]["environment"] = {"A": "1"}
+    by_hand.write(adopting)
+    becoming = "host1: the docker container bbox1, which was taken over, becomes ours: it is made anew"
+    assert becoming in by_hand.preview().check().output
+    by_hand.up().check()
+    after_change = lab.ssh("host1", "sh", "-c", ids).stdout.splitlines()
+    assert (after_change[0] == before_change[0], after_change[1] == before_change[1]) == (False, True)
+    assert "A=1" in lab.ssh("host1", "docker", "exec", "bbox1", "env").stdout
     assert by_hand.outputs()["container_ips"] == ADDRESS
     by_hand.assert_clean()
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from hosts.adoption import Adoption, wish_of
 from hosts.boot import ensure_boot_unit
 from hosts.fake import FakeHost, Machine
 from hosts.fake.docker import Docker, place_on_network
 from hosts.firewall import ensure_firewall
 from hosts.links import ensure_sub_interface
 from hosts.ownership import DOCKER_LABEL
-from hosts.survey import Adoption, survey
+from hosts.survey import survey
 from model.fabric import HostPlan, plan
 from tests.tutorial import OWNER, TUTORIAL
 
@@ -51,6 +52,7 @@ def docker_container(name: str, owner: str | None = None, **addresses: str) -> d
         "Id": f"id-of-{name}",
         "Name": f"/{name}",
         "Config": {"Image": "busybox", "Labels": {DOCKER_LABEL: owner} if owner else {}},
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
         "NetworkSettings": {"Networks": {net: place_on_network(addr) for net, addr in addresses.items()}},
     }
 
@@ -131,6 +133,7 @@ def containers(m: Machine, *more: dict[str, Any]) -> None:
 # As a person following the tutorial would have made them.
 NET10 = docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1", parent="eth2.10")
 BBOX1 = docker_container("bbox1", mac_net10="172.16.10.10")
+WHOLE_SUBNET = "its range for addresses that Docker chooses is the whole subnet instead of 172.16.10.168/29"
 
 
 OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
@@ -228,6 +231,22 @@ OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
         "its address on mac_net10 is 172.16.10.77 instead of 172.16.10.10",
         "name the container otherwise, or remove it: docker rm -f bbox1",
     ),
+    "container that only lacks the restart policy": (
+        ADOPTING,
+        lambda m: containers(m, BBOX1 | {"HostConfig": {"RestartPolicy": {"Name": "no"}}}),
+        "there is already a container bbox1 of somebody else, which cannot be adopted: "
+        "its restart policy is no instead of unless-stopped",
+        "give it the restart policy unless-stopped (docker update --restart unless-stopped bbox1), "
+        "or name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
+    "the same on a host that does not adopt yet": (
+        HOST1,
+        lambda m: containers(m, BBOX1 | {"HostConfig": {"RestartPolicy": {"Name": ""}}}),
+        "there is already a container bbox1 of somebody else",
+        "give it the restart policy unless-stopped (docker update --restart unless-stopped bbox1) "
+        "and set `adopt: true` for host1 to take it over as it runs, "
+        "or name the container otherwise, or remove it: docker rm -f bbox1",
+    ),
     "another stack's docker network": (
         HOST1,
         lambda m: networks(m, docker_network("mac_net10", "10.0.0.0/24", "tutorial/prod")),
@@ -275,9 +294,76 @@ def test_what_is_as_wanted_is_adopted() -> None:
     found = asyncio.run(survey(FakeHost("host1", host), ADOPTING, OWNER))
     assert found.problems == ()
     assert found.adoptions == (
-        Adoption("network", "mac_net10", "id-of-mac_net10"),
-        Adoption("container", "bbox1", "id-of-bbox1"),
+        Adoption("network", "mac_net10", "id-of-mac_net10", (WHOLE_SUBNET,)),
+        Adoption("container", "bbox1", "id-of-bbox1", wish=wish_of(HOST1.containers[0])),
     )
+
+
+def test_a_link_that_is_taken_over_is_news_once() -> None:
+    ready = machine()
+    hand_made(ready)
+    host = FakeHost("host1", ready)
+    assert asyncio.run(survey(host, HOST1, OWNER)).news == ()
+    found = asyncio.run(survey(host, ADOPTING, OWNER))
+    assert (found.problems, found.news) == (
+        (),
+        ("the link eth2.10 of somebody else is taken over as it runs",),
+    )
+    asyncio.run(ensure_sub_interface(host, HOST1.links[0], OWNER, adopt=True))
+    assert asyncio.run(survey(host, ADOPTING, OWNER)).news == ()
+
+
+WIDE = docker_network("wide", "172.16.20.0/22")
+TEXT = "no network at all"
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        WIDE | {"ConfigOnly": True, "Driver": "null"},
+        WIDE | {"Driver": "macvlan", "IPAM": {"Driver": "dhcp", "Config": [{"Subnet": "172.16.20.0/24"}]}},
+        WIDE | {"Driver": "bridge", "IPAM": {"Driver": "null", "Config": [{"Subnet": "0.0.0.0/0"}]}},
+        WIDE
+        | {"Driver": "weave", "IPAM": {"Driver": "default", "Config": [{"Subnet": TEXT, "Gateway": TEXT}]}},
+        WIDE | {"Driver": "weave", "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.0.0.0/8/9"}]}},
+    ],
+)
+def test_a_network_that_holds_no_addresses_in_dockers_own_space_blocks_nothing(
+    network: dict[str, Any],
+) -> None:
+    host = machine()
+    networks(host, network)
+    found = asyncio.run(survey(FakeHost("host1", host), HOST1, OWNER))
+    assert (found.problems, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("driver", ["overlay", "macvlan"])
+def test_a_network_of_a_swarm_may_be_in_the_way(driver: str) -> None:
+    host = machine()
+    networks(host, docker_network("ingress", "172.16.20.0/22", driver=driver) | {"Scope": "swarm"})
+    found = asyncio.run(survey(FakeHost("host1", host), HOST1, OWNER))
+    assert found.problems == ()
+    assert [str(warning) for warning in found.warnings] == [
+        "host1: the subnet 172.16.20.0/24 of mac_net20 overlaps 172.16.20.0/22 of the swarm's docker network "
+        "ingress, which Docker may refuse\n  hint: if it does, use another subnet"
+    ]
+
+
+def test_a_template_of_a_wanted_name_is_in_the_way_all_the_same() -> None:
+    host = machine()
+    networks(host, docker_network("mac_net10", "172.16.10.0/24", driver="null") | {"ConfigOnly": True})
+    assert problems(host, ADOPTING) == [
+        "host1: there is already a docker network mac_net10 of somebody else, which cannot be adopted: "
+        "its driver is null instead of macvlan, its parent is not set instead of eth2.10, "
+        "its gateway is not set instead of 172.16.10.1\n"
+        "  hint: name the network otherwise, or remove it: docker network rm mac_net10"
+    ]
+
+
+def test_a_gateway_that_a_plugin_says_with_its_prefix_is_an_address() -> None:
+    host = machine()
+    networks(host, docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1/24", parent="eth2.10"))
+    assert problems(host, ADOPTING) == []
 
 
 def test_a_module_that_is_not_loaded_yet_is_as_good() -> None:

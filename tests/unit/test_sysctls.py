@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from hosts.boot import read_object
+from hosts.boot import ensure_boot_unit, read_object
 from hosts.errors import ConflictError, Unsupported, VerificationError
 from hosts.fake import FakeHost, Fault
 from hosts.sysctls import ensure_sysctls, path_of, read_boot_sysctls, read_sysctls, remove_sysctls
+from resources.boot_unit import BootUnitProvider
+from resources.session import FAKE_HOSTS
 
 T = TypeVar("T")
 
@@ -124,8 +127,68 @@ def test_forwarding_stays_on_where_docker_came_to_need_it(host: FakeHost) -> Non
     run(ensure_sysctls(host, FORWARD, OURS))
     with host.machine() as machine:
         machine.start_docker()
-    run(remove_sysctls(host, OURS))
+    assert run(remove_sysctls(host, OURS)).left == (
+        "left net.ipv4.ip_forward on: docker0 of Docker needs it",
+    )
     assert value(host) == "1"
+
+
+def test_forwarding_stays_on_for_a_docker_without_a_bridge(host: FakeHost) -> None:
+    run(ensure_sysctls(host, FORWARD, OURS))
+    with host.machine() as machine:
+        machine.write("/run/docker.pid", b"123")
+    assert run(remove_sysctls(host, OURS)).left == ("left net.ipv4.ip_forward on: Docker needs it",)
+
+
+@pytest.mark.parametrize(
+    ("links", "clause"),
+    [
+        ({"virbr0": "bridge"}, "virbr0 of libvirt needs it"),
+        ({"podman1": "bridge"}, "podman1 of Podman needs it"),
+        ({"cni-podman0": "bridge"}, "cni-podman0 of Podman needs it"),
+        ({"cni0": "bridge", "flannel.1": "vxlan"}, "cni0 of Kubernetes needs it"),
+        ({"lxdbr0": "bridge", "incusbr0": "bridge"}, "incusbr0 of Incus and lxdbr0 of LXD need it"),
+        ({"tailscale0": "tun"}, "tailscale0 of Tailscale needs it"),
+        ({"office": "wireguard"}, "office of WireGuard needs it"),
+    ],
+)
+def test_forwarding_stays_on_where_others_need_it(host: FakeHost, links: dict[str, str], clause: str) -> None:
+    with host.machine() as machine:
+        machine.kernel.kinds |= set(links.values())
+    run(ensure_sysctls(host, FORWARD | {"net.ipv4.conf.all.rp_filter": "2"}, OURS))
+    with host.machine() as machine:
+        for name, kind in links.items():
+            machine.kernel.add(name, kind, None)
+    done = run(remove_sysctls(host, OURS))
+    assert done.left == (f"left net.ipv4.ip_forward on: {clause}",)
+    assert value(host) == "1"
+    assert value(host, "net/ipv4/conf/all/rp_filter") == "0"
+    assert not run(remove_sysctls(host, OURS))
+
+
+def test_bridges_of_virtual_machines_alone_do_not_keep_forwarding(host: FakeHost) -> None:
+    with host.machine() as machine:
+        machine.kernel.kinds |= {"bridge", "dummy"}
+        machine.kernel.add("vmbr0", "bridge", None)
+        machine.kernel.add("wg0", "dummy", None)
+    before = host.dump()
+    run(ensure_sysctls(host, FORWARD, OURS))
+    assert run(remove_sysctls(host, OURS)).left == ()
+    assert host.dump() == before
+
+
+def test_what_is_left_as_it_is_is_told_by_a_destroy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(FAKE_HOSTS, str(tmp_path))
+    host = FakeHost("router", path=tmp_path / "a.json")
+    run(ensure_boot_unit(host, OURS))
+    run(ensure_sysctls(host, FORWARD, OURS))
+    with host.machine() as machine:
+        machine.kernel.kinds |= {"bridge"}
+        machine.kernel.add("virbr0", "bridge", None)
+    BootUnitProvider().delete("router", {"host": "router", "address": "a", "owner": OURS})
+    assert capsys.readouterr().out == "router: left net.ipv4.ip_forward on: virbr0 of libvirt needs it\n"
 
 
 def test_what_is_not_wanted_any_more_is_restored(host: FakeHost) -> None:
