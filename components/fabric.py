@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -52,7 +53,9 @@ class VlanFabric(pulumi.ComponentResource):
             if not _concerned(plan):
                 continue
             name = plan.host.name
-            found = findings.get(name) or Findings(adoptions=memory.adoptions(name))
+            found = findings.get(name, Findings())
+            if found.present is None:  # nobody knows whether what was taken over is still there
+                found = replace(found, adoptions=memory.adoptions(name))
             at = HostRef(
                 name,
                 memory.machine(name),
@@ -61,6 +64,10 @@ class VlanFabric(pulumi.ComponentResource):
                 fabric.owner,
                 plan.host.may_touch_session,
                 found.differences,
+                {
+                    "boot": tuple(map(str, found.host_problems)),
+                    "addresses": tuple(map(str, found.docker_problems)),
+                },
             )
             boot = BootUnit(
                 at.machine,
@@ -69,8 +76,7 @@ class VlanFabric(pulumi.ComponentResource):
                 adopted=found.adoptions,
                 opts=pulumi.ResourceOptions(
                     parent=self,
-                    # of a host that did not answer nobody knows whether what it had is still there
-                    ignore_changes=None if name in findings else ["adopted", "adopted_as"],
+                    ignore_changes=["adopted", "adopted_as"] if found.present is None else None,
                 ),
             )
             after: list[HostResource] = []

@@ -42,6 +42,7 @@ class NetworkFacts:
     scope: str = "local"  # or swarm, or global
     ipam_driver: str = "default"
     config_only: bool = False  # a template for others
+    aux_addresses: tuple[tuple[str, IPv4Address], ...] = ()  # (name, address): none that Docker hands out
 
     @property
     def holds(self) -> tuple[IPv4Network, ...]:
@@ -198,7 +199,14 @@ def _network(facts: Mapping[str, Any]) -> NetworkFacts:
         facts.get("Scope") or "local",
         ipam.get("Driver") or "default",
         bool(facts.get("ConfigOnly")),
+        tuple(sorted(_auxiliary(configs))),
     )
+
+
+def _auxiliary(configs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, IPv4Address]]:
+    for config in configs:
+        for name, text in (config.get("AuxiliaryAddresses") or {}).items():
+            yield from ((name, address) for address in _addresses([text]))
 
 
 def _given(configs: Iterable[Mapping[str, str]], key: str) -> Iterator[str]:

@@ -51,3 +51,16 @@ class VerificationError(HostError):
 
 class AgentError(HostError):
     """Our own defect."""
+
+
+def makes_no_sense(host: str, error: Exception) -> AgentError:
+    """The error for whatever a host said that nobody has expected."""
+    where = error.__traceback__
+    while where and where.tb_next:
+        where = where.tb_next
+    place = f" ({where.tb_frame.f_globals.get('__name__')}:{where.tb_lineno})" if where else ""
+    return AgentError(
+        host,
+        f"it said something that makes no sense here{place}: {error!r}",
+        "please report it, with the versions of its kernel, of iptables and of Docker",
+    )

@@ -12,6 +12,11 @@ NETWORK_NAMESPACE = "/proc/self/ns/net"  # namespaces(7)
 
 
 async def read_identity(host: Host) -> str:
-    """Equal for two sessions if they have reached the same network stack; another one after every boot."""
+    """Equal for two sessions if they have reached the same network stack; another one after every boot.
+
+    "" if the host does not say.
+    """
     boot, namespace = await asyncio.gather(host.read(BOOT_ID), host.run(["readlink", NETWORK_NAMESPACE]))
-    return f"{(boot or b'').decode().strip()} {namespace.stdout.decode().strip()}"
+    if not boot or namespace.status:
+        return ""
+    return f"{boot.decode().strip()} {namespace.stdout.decode().strip()}"

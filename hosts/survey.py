@@ -7,10 +7,11 @@ warning (a daemon that is down), or left to whoever needs it then (an interface 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from types import MappingProxyType
+from typing import TypeVar
 
 from hosts.adoption import (
     Adoption,
@@ -27,7 +28,7 @@ from hosts.containers import interface_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.docker_rights import foresee_docker_rights
-from hosts.errors import ConflictError, HostError, Unsupported
+from hosts.errors import ConflictError, HostError, HostUnreachable, Unsupported, makes_no_sense
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
 from hosts.identity import read_identity
@@ -42,12 +43,14 @@ from model.fabric import DockerNetwork, HostPlan, SubInterface
 # "" of what an earlier release took over.
 TakenOver = Mapping[str, str]
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Findings:
     """What was seen on one host."""
 
-    problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
+    host_problems: tuple[HostError, ...] = ()  # what stands in the plan's way, each with a way out
     adoptions: tuple[Adoption, ...] = ()  # of docker's objects, in every run anew: they carry no mark of ours
     # In what our objects are not as the plan has them, a clause each, by `boot`, `firewall`, `sysctls`,
     # `attachments` or `link NAME`. Whether one was there before, only the state knows.
@@ -60,6 +63,12 @@ class Findings:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     news: tuple[str, ...] = ()  # what is going to happen and no resource shows, a clause each
     identity: str = ""  # see `hosts.identity`; equal ones are one machine
+    docker_problems: tuple[HostError, ...] = ()  # the same, of docker's objects alone
+
+    @property
+    def problems(self) -> tuple[HostError, ...]:
+        """All that stands in the plan's way."""
+        return (*self.host_problems, *self.docker_problems)
 
 
 async def survey(
@@ -70,55 +79,74 @@ async def survey(
     ssh_config: str | None = None,
     taken_over: TakenOver = MappingProxyType({}),
 ) -> Findings:
-    """What the plan meets on one host, which was reached with that configuration of ssh's. Only reads."""
+    """What the plan meets on one host, which was reached with that configuration of ssh's. Only reads.
+
+    What one part of the host does not say, or says so that it makes no sense, is a warning, and the others
+    count. Raises HostUnreachable if the session ends.
+    """
+    silent: list[HostError] = []
+
+    async def part(work: Awaitable[T], otherwise: T) -> T:
+        try:
+            return await work
+        except (HostUnreachable, AssertionError):  # the latter is nothing that a host says
+            raise
+        except HostError as error:
+            silent.append(error)
+        except Exception as error:  # whatever a host can say
+            silent.append(makes_no_sense(host.name, error))
+        return otherwise
+
+    nothing: tuple[HostError, ...] = ()
     problems = asyncio.gather(
-        foresee_sub_interfaces(
+        part(_link_problems(host, plan, owner), nothing),
+        part(_overlapping_prefixes(host, plan, owner), nothing),
+        part(_missing_kernel_support(host, plan), nothing),
+        part(_firewall(host, plan, owner), nothing),
+    )
+    wishes = {
+        "boot": _boot_differences(host, owner),
+        "sysctls": sysctl_differences(host, dict(plan.sysctls), owner),
+        "firewall": _firewall_differences(host, plan, owner),
+        **{f"link {want.name}": _link_differences(host, plan, want, owner) for want in plan.links},
+    }
+    differences = asyncio.gather(*(part(work, ()) for work in wishes.values()))
+    identity, docker, rights, links_taken_over = await asyncio.gather(
+        part(read_identity(host), ""),
+        part(_docker(host, plan, owner, taken_over), Findings()),
+        part(_docker_rights(host, plan, ssh_config), nothing),
+        part(_links_taken_over(host, plan, owner), ()),
+    )
+    found = (problem for each in await problems for problem in each)
+    return Findings(
+        tuple(found),
+        docker.adoptions,
+        {**dict(zip(wishes, await differences, strict=True)), **docker.differences},
+        docker.bare,
+        (*docker.warnings, *{str(error): error for error in silent}.values()),
+        docker.present,
+        docker.volumes,
+        (*links_taken_over, *docker.news),
+        identity,
+        (*docker.docker_problems, *rights),
+    )
+
+
+async def _link_problems(host: Host, plan: HostPlan, owner: str) -> tuple[HostError, ...]:
+    return tuple(
+        await foresee_sub_interfaces(
             host,
             plan.links,
             owner,
             adopt=plan.host.adopt,
             may_touch_session=plan.host.may_touch_session,
             persistence=plan.host.persistence,
-        ),
-        _overlapping_prefixes(host, plan, owner),
-        _missing_kernel_support(host, plan),
-        _firewall(host, plan, owner),
-        _docker_rights(host, plan, ssh_config),
-    )
-    identity, docker, differences, found, links_taken_over = await asyncio.gather(
-        read_identity(host),
-        _docker(host, plan, owner, taken_over),
-        _differences(host, plan, owner),
-        problems,
-        _links_taken_over(host, plan, owner),
-    )
-    return Findings(
-        (*(problem for each in found for problem in each), *docker.problems),
-        docker.adoptions,
-        {**differences, **docker.differences},
-        docker.bare,
-        docker.warnings,
-        docker.present,
-        docker.volumes,
-        (*links_taken_over, *docker.news),
-        identity,
+        )
     )
 
 
-async def _differences(host: Host, plan: HostPlan, owner: str) -> dict[str, tuple[str, ...]]:
-    """What is not as planned of all but docker's objects."""
-    links = asyncio.gather(*(_link_differences(host, plan, want, owner) for want in plan.links))
-    unit, sysctls, firewall = await asyncio.gather(
-        read_boot_unit(host, owner),
-        sysctl_differences(host, dict(plan.sysctls), owner),
-        _firewall_differences(host, plan, owner),
-    )
-    return {
-        "boot": unit.differences(),
-        "sysctls": sysctls,
-        "firewall": firewall,
-        **{f"link {want.name}": said for want, said in zip(plan.links, await links, strict=True)},
-    }
+async def _boot_differences(host: Host, owner: str) -> tuple[str, ...]:
+    return (await read_boot_unit(host, owner)).differences()
 
 
 async def _firewall_differences(host: Host, plan: HostPlan, owner: str) -> tuple[str, ...]:
@@ -214,10 +242,10 @@ async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver)
     except Unsupported as problem:
         # A daemon that is down may be up by the time. But what there is to adopt must be seen now.
         if plan.host.adopt or not await has_client(host):
-            return Findings((problem,))
+            return Findings(docker_problems=(problem,))
         return Findings(warnings=(problem,))
     if not client:
-        return Findings((without_client(host),))
+        return Findings(docker_problems=(without_client(host),))
     findings = [
         *(
             _network(host, plan, want, [n for n in networks if n.owner != owner], taken_over)
@@ -236,8 +264,8 @@ async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver)
     ]
     moved += await interface_differences(host, ours.values())
     return Findings(
-        tuple(problem for each in findings for problem in each.problems),
-        tuple(adoption for each in findings for adoption in each.adoptions),
+        docker_problems=tuple(problem for each in findings for problem in each.docker_problems),
+        adoptions=tuple(adoption for each in findings for adoption in each.adoptions),
         warnings=tuple(warning for each in findings for warning in each.warnings),
         differences={"attachments": tuple(moved)},
         bare=not ours and all(network.owner != owner for network in networks),
@@ -274,7 +302,7 @@ def _network(
             _overlap(host, network, subnet, want) for subnet in network.holds if subnet.overlaps(want.subnet)
         ]
         (problems if network.scope == "local" else warnings).extend(overlaps)
-    return Findings(tuple(problems), warnings=tuple(warnings))
+    return Findings(docker_problems=tuple(problems), warnings=tuple(warnings))
 
 
 def _overlap(host: Host, network: NetworkFacts, subnet: IPv4Network, want: DockerNetwork) -> HostError:
@@ -309,7 +337,8 @@ def _container(host: Host, plan: HostPlan, found: ContainerFacts, taken_over: Ta
         return Findings(adoptions=(Adoption("container", found.name, found.id, kept, wish),))
     problem = f"there is already a container {want.name} of {whose(found)}"
     hint = f"name the container otherwise, or remove it: docker rm -f {want.name}"
-    return Findings((_conflict(host, plan, found, problem, differs, hint, remedy(want, differs)),))
+    conflict = _conflict(host, plan, found, problem, differs, hint, remedy(want, differs))
+    return Findings(docker_problems=(conflict,))
 
 
 def _conflict(

@@ -20,9 +20,9 @@ class HostRef:
     ssh_config: str | None  # path, relative to the program's folder; None: the user's own
     owner: str  # in whose name
     may_touch_session: bool = False  # change even what carries the ssh session
-    found: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # see `hosts.survey.Findings.differences`
+    # By the keys of `hosts.survey.Findings.differences`: what is not as wanted, and what stands in its way.
+    found: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def inputs(self, what: str) -> dict[str, Any]:
         """As resource inputs of one of its objects; `what` is its key in `found`."""
@@ -34,6 +34,7 @@ class HostRef:
             "may_touch_session": self.may_touch_session or None,
             "drift": [],
             "found": list(self.found.get(what, ())),
+            "problems": list(self.problems.get(what, ())) or None,
             "version": None,  # by `HostProvider.check`
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +12,16 @@ from hosts.adoption import Adoption
 from hosts.boot import read_boot_unit
 from hosts.charge import in_charge
 from hosts.errors import HostError
+from hosts.given import read_given
 from hosts.survey import Findings
 from model.addresses import Remembered
 from model.fabric import HostPlan
-from model.topology import Topology
+from model.topology import Host, Topology
+from resources.addresses import addresses_of
 from resources.boot_unit import BootUnitProvider
 from resources.machines import Marked, names, unknown
 from resources.session import session
-from resources.state import BOOT_UNIT, CONTAINER, State, read_state
+from resources.state import ADDRESSES, BOOT_UNIT, CONTAINER, State, read_state
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Memory:
     state: State = field(default_factory=State)
     machines: Mapping[str, str] = field(default_factory=dict)  # by a host's key, its machine's name
     lost: Collection[str] = ()  # the machines that are gone for good
+    found: Remembered = field(default_factory=Remembered)  # what hosts know of which the state knows nothing
 
     def machine(self, host: str) -> str:
         """What the resources of a host are named after."""
@@ -72,7 +75,16 @@ class Memory:
     def remembered(self) -> Remembered:
         """The addresses and ranges that were given, so that the plan keeps them."""
         hosts = {machine: host for host, machine in self.machines.items()}
-        return self.state.remembered(hosts)
+        known = self.state.remembered(hosts)
+        return Remembered({**self.found.addresses, **known.addresses}, {**self.found.ranges, **known.ranges})
+
+    def holders(self) -> dict[str, set[str]]:
+        """The hosts on which each container was, by their present keys."""
+        hosts = {machine: host for host, machine in self.machines.items()}
+        found: dict[str, set[str]] = {}
+        for container, machine in self.state.holders():
+            found.setdefault(container, set()).add(hosts.get(machine, machine))
+        return found
 
     def made_anew(self, plan: HostPlan, found: Findings) -> dict[str, int]:
         """How often each docker object of a host was gone, the ones included that are gone now.
@@ -100,13 +112,33 @@ def recall(topology: Topology, stack: str, new_owner: str) -> Memory:
         asked |= {machine.address: machine.host for machine in before}
         marked = _marks(asked, topology.ssh_config, owner)
     named = names(used, machines, marked)
-    return Memory(owner, state, named, [named[host.name] for host in used if host.lost])
+    lost = [named[host.name] for host in used if host.lost]
+    forgotten = [h for h in used if not h.lost and not state.has(ADDRESSES, addresses_of(named[h.name]))]
+    found = _given(forgotten, topology.ssh_config, owner) if forgotten else Remembered()
+    return Memory(owner, state, named, lost, found)
 
 
 def _used(topology: Topology) -> set[str]:
     """The hosts that have something to do."""
     used = {container.host for container in topology.containers}
     return used | ({topology.gateway.host} if topology.gateway else set())
+
+
+def _given(hosts: Iterable[Host], ssh_config: str | None, owner: str) -> Remembered:
+    """What the hosts say that was given to the stack's containers; of one that does not answer, nothing."""
+
+    async def ask(host: Host) -> Remembered:
+        try:
+            return await read_given(await session(host.name, host.address, ssh_config), owner)
+        except HostError:
+            return Remembered()
+
+    async def ask_all() -> Remembered:
+        answers = await asyncio.gather(*map(ask, hosts))
+        addresses = {key: given for each in answers for key, given in each.addresses.items()}
+        return Remembered(addresses, {key: given for each in answers for key, given in each.ranges.items()})
+
+    return loop.run(ask_all())
 
 
 def _marks(addresses: Mapping[str, str], ssh_config: str | None, owner: str) -> dict[str, Marked]:

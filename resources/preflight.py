@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import pulumi
 
 from hosts import loop
-from hosts.errors import ConflictError, HostError
+from hosts.errors import ConflictError, HostError, makes_no_sense
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
 from resources.memory import Memory
@@ -21,16 +22,23 @@ from resources.session import session, target
 class Answers:
     """What the hosts said, each in the plan's order."""
 
-    problems: tuple[HostError, ...]  # what stands in the plan's way
+    problems: tuple[HostError, ...]  # what stands in the plan's way of more than one host
     findings: Mapping[str, Findings]  # by host
     warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
 
-    def tell(self, memory: Memory) -> None:
-        """Say, in a preview too, what no resource shows. Raises RunError if there are problems."""
-        if self.problems:
-            raise pulumi.RunError("\n".join(map(str, self.problems)))
+    def tell(self, memory: Memory, news: str = "") -> None:
+        """Say, in a preview too, what no resource shows; `news` is what there is to say besides.
+
+        Raises RunError if there are problems: nothing is touched then. If the engine is to continue on
+        errors, problems of one host are left to its resources, so that those of the others are made.
+        """
+        hosts = () if _continues() else (p for found in self.findings.values() for p in found.problems)
+        if problems := (*self.problems, *hosts):
+            raise pulumi.RunError("\n".join(map(str, problems)))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
+        if news:
+            pulumi.log.info(news)
         for host, found in self.findings.items():
             for clause in (*found.news, *_adoptions(memory.taken_over(host), found)):
                 pulumi.log.info(f"{host}: {clause}")
@@ -55,6 +63,10 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None, memory: Memory) -> Future[
             return await survey(host, plan, fabric.owner, ssh_config=config, taken_over=taken_over)
         except HostError as error:
             return error
+        except AssertionError:
+            raise
+        except Exception as error:  # whatever a host can say
+            return makes_no_sense(plan.host.name, error)
 
     async def ask_all() -> Answers:
         plans = [plan for plan in fabric.hosts if plan.links]
@@ -64,9 +76,8 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None, memory: Memory) -> Future[
             for plan, answer in zip(plans, answers, strict=True)
             if isinstance(answer, Findings)
         }
-        found = (problem for found in findings.values() for problem in found.problems)
         return Answers(
-            (*_one_by_two_names(findings), *found),
+            tuple(_one_by_two_names(findings)),
             findings,
             (
                 *(answer for answer in answers if isinstance(answer, HostError)),
@@ -77,11 +88,16 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None, memory: Memory) -> Future[
     return loop.begin(ask_all())
 
 
+def _continues() -> bool:
+    """Whether the engine continues on errors. It tells nobody of its option, so only the variable counts."""
+    return os.environ.get("PULUMI_CONTINUE_ON_ERROR", "").lower() in ("1", "t", "true")
+
+
 def _one_by_two_names(findings: Mapping[str, Findings]) -> Iterator[HostError]:
     """Hosts of the topology that are one machine: each would take the other's things for its own."""
     first: dict[str, str] = {}
     for name, found in findings.items():
-        other = first.setdefault(found.identity, name)
+        other = first.setdefault(found.identity, name) if found.identity else name
         if other != name:
             yield ConflictError(
                 name,

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pulumi
 from pulumi.dynamic import (
+    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -52,6 +53,7 @@ DRIFT = "drift"
 FOUND = "found"
 VERSION = "version"
 MARK = "mark"
+PROBLEMS = "problems"
 
 
 class _QuietAboutHosts(logging.Filter):
@@ -116,7 +118,7 @@ class HostProvider(ResourceProvider):
         same = same and not changed_keys(before, wished, (*COMMON, *self.wish, *self.occasion, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
         wished[MARK] = before.get(MARK) or secrets.token_hex(4)
-        return CheckResult(wished, [])
+        return CheckResult(wished, failures(wished))
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, *self.occasion, DRIFT))
@@ -184,6 +186,11 @@ class HostResource(Resource):
 def _tell_what_is_left(host: Host, change: Change) -> None:
     for clause in change.left:
         print(f"{host.name}: {clause}", flush=True)  # the engine shows it beside the resource
+
+
+def failures(props: Properties) -> list[CheckFailure]:
+    """What stands in the way of a resource, so that it and all that wait for it are left as they are."""
+    return [CheckFailure("host", problem) for problem in props.get(PROBLEMS) or ()]
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from hosts.errors import HostError, makes_no_sense
 from hosts.host import Host
 from hosts.ssh import Target
 from resources.orphan import end_with_engine
@@ -32,7 +33,12 @@ def on_host(name: str, address: str, ssh_config: str | None, operation: Callable
     end_with_engine()
 
     async def work() -> T:
-        return await operation(await session(name, address, ssh_config))
+        try:
+            return await operation(await session(name, address, ssh_config))
+        except (HostError, AssertionError):
+            raise
+        except Exception as error:  # whatever a host can say
+            raise makes_no_sense(name, error) from error
 
     return loop.run(work())
 

@@ -83,6 +83,13 @@ class State:
         """Whether there is a resource of that type and name."""
         return any(each.name == name for each in self.of_type(type_))
 
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """(container, machine) wherever one was planned that has an address."""
+        for each in self.of_type(ADDRESSES):
+            for holders in (each.outputs.get("holders") or {}).values():
+                for container in holders.values():
+                    yield container, each.name.removesuffix(addresses_of(""))
+
     def is_on(self, machine: str, container: str) -> bool:
         """Whether that container is recorded, and was last planned on that machine."""
         return self.resource_of(container) is not None and any(
