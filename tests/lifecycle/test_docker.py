@@ -36,6 +36,7 @@ def test_a_fabric_with_containers_comes_stays_and_goes(project: Project, docked:
 
     project.assert_clean()
     project.up("--expect-no-changes").check()
+    project.up("--refresh", "--expect-no-changes").check()
     assert {name: Seen.on(host) for name, host in docked.items()} == made
 
     project.destroy().check()

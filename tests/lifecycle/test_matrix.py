@@ -132,6 +132,8 @@ OPERATIONS: dict[str, Operation] = {
 }
 REPLACING = {"--target-replace", "--replace", "taint"}
 LEAVING_NOTHING = {"--target", "--exclude"}  # that nothing is to be done they say themselves
+# The preview costs as much as the operation; of what is the same to the engine one is asked each time.
+ASKED_AT_THE_END = {*LEAVING_NOTHING, "taint", "destroy --target"}
 # After these another `up` does the rest, as of everything that refers to what alone was to be touched.
 ANOTHER_UP = {("--target-replace", NETWORK)}
 # What the engine itself refuses, before anything is touched, and how it says so.
@@ -139,18 +141,33 @@ REFUSED = {
     ("--target-replace", DOCKER_PROVIDER): "due to a change of providers mixed with --target",
     ("--target-replace", PYTHON_PROVIDER): "due to a change of providers mixed with --target",
 }
-LINK_ANEW = "a link that is kept gets another incarnation: its docker network and containers are made anew"
-FORGOTTEN = "automatic addresses of one host that the state has forgotten are chosen anew"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What an operation still costs that it should not."""
+
+    reason: str
+    looks: str  # a pattern for each complaint; any other one is another failure
+
+
+LINK_ANEW = Failure(
+    "a link that is kept gets another incarnation: its docker network and containers are made anew",
+    r"host2: docker network db is another one|host2: host2 container copy was made anew"
+    r"|pulumi preview .*replace.*",
+)
+FORGOTTEN = Failure(
+    "automatic addresses of a single host that the state has forgotten are chosen anew",
+    r"host\d: host\d container (pg|cache) has .* instead of .*"
+    r"|host\d: it shows: docker container /(pg|cache) runs .*",
+)
 KNOWN_FAILURES = {
-    ("--target-replace", LINK): LINK_ANEW,
-    ("--replace", LINK): LINK_ANEW,
-    ("taint", LINK): LINK_ANEW,
-    ("state delete", DOCKER_HOST): FORGOTTEN,
-    ("state delete", BOOT): FORGOTTEN,
-    ("state delete", ADDRESSES): FORGOTTEN,
-    ("destroy --target", DOCKER_HOST): FORGOTTEN,
-    ("destroy --target", BOOT): FORGOTTEN,
-    ("destroy --target", ADDRESSES): FORGOTTEN,
+    **{(operation, LINK): LINK_ANEW for operation in ("--target-replace", "--replace", "taint")},
+    **{
+        (operation, kind): FORGOTTEN
+        for operation in ("state delete", "destroy --target")
+        for kind in (DOCKER_HOST, BOOT, ADDRESSES)
+    },
 }
 
 
@@ -198,7 +215,7 @@ def attempt(
     before = see(hosts)
     done = OPERATIONS[operation](project, state, chosen)
     more = [project.up()] if any((operation, kind) in ANOTHER_UP for kind in chosen) else []
-    if operation not in LEAVING_NOTHING:
+    if operation not in ASKED_AT_THE_END:
         more.append(project.preview("--expect-no-changes"))
     after = see(hosts)
     return [
@@ -273,7 +290,7 @@ def test_an_operation_costs_nothing_but_what_it_is_about(
         if chosen and (wrong := attempt(project, docked, operation, state, chosen)):
             found[str(chosen)] = "\n".join(wrong)
     assert not found, "\n\n".join(f"{operation} {chosen}:\n{wrong}" for chosen, wrong in found.items())
-    if operation in LEAVING_NOTHING:
+    if operation in ASKED_AT_THE_END:
         project.assert_clean()
 
 
@@ -284,16 +301,21 @@ def name_of(kind: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("operation", "kind"),
     [
-        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=reason, raises=AssertionError))
-        for case, reason in KNOWN_FAILURES.items()
+        pytest.param(
+            *case, marks=pytest.mark.xfail(strict=True, reason=failure.reason, raises=AssertionError)
+        )
+        for case, failure in KNOWN_FAILURES.items()
     ],
 )
 def test_what_an_operation_still_costs(
     project: Project, docked: dict[str, FakeHost], operation: str, kind: str
 ) -> None:
-    if project.up().status:
-        pytest.exit("the fabric does not come up")
+    if (up := project.up()).status:
+        pytest.fail(up.output)  # no AssertionError: that would be expected
     wrong = attempt(project, docked, operation, exported(project), name_of(kind))
+    looks = KNOWN_FAILURES[operation, kind].looks
+    if other := [each for each in wrong if not re.fullmatch(looks, each, re.DOTALL)]:
+        pytest.fail("\n".join(other))
     assert not wrong, "\n".join(wrong)
 
 
@@ -305,9 +327,9 @@ def test_what_the_engine_refuses_costs_nothing(project: Project, docked: dict[st
         assert done.status != 0
         assert words in done.output
         assert see(docked) == before
-        project.up().check()
-        project.preview("--expect-no-changes").check()
-        assert see(docked) == before
+    project.up().check()
+    project.preview("--expect-no-changes").check()
+    assert see(docked) == before
 
 
 def test_operations_on_the_check_of_the_wire(project: Project, router: FakeHost) -> None:
