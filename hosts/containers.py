@@ -18,6 +18,7 @@ from hosts.interfaces import lost_interfaces, make_interface, name_as_before, ta
 
 ATTEMPTS = 20
 PAUSE = 0.25  # seconds between two
+INTERFACES = "interfaces"  # the lock of whoever names containers' interfaces
 
 Attachments = Mapping[str, Mapping[str, IPv4Address]]  # by container and network: the address
 
@@ -61,10 +62,13 @@ async def ensure_attached(host: Host, wanted: Attachments, owner: str) -> Change
 async def ensure_on(host: Host, network: str, addresses: Mapping[str, IPv4Address], owner: str) -> Change:
     """Have the owner's containers that are there be on one network, which was just made, by their names."""
     absent = [each for each in await _of_owner(host, addresses, owner) if network not in each.networks]
-    for container in absent:
-        await connect(host, container, network, addresses[container.name])
-    for container in await _of_owner(host, [each.name for each in absent], owner) if absent else ():
-        await name_as_before(host, container, network)
+    if not absent:
+        return Change()
+    async with host.lock(INTERFACES):  # others may be put on another network just now
+        for container in absent:
+            await connect(host, container, network, addresses[container.name])
+        for container in await _of_owner(host, [each.name for each in absent], owner):
+            await name_as_before(host, container, network)
     return Change(tuple(f"put {each.name} on {network} as {addresses[each.name]}" for each in absent))
 
 

@@ -108,7 +108,8 @@ async def _groups_of_session(host: Host, uid: int) -> frozenset[int] | None:
     for _ in range(GENERATIONS):
         lines = ((await host.read(f"/proc/{process}/status")) or b"").decode(errors="replace").splitlines()
         status = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
-        if status.get("Uid", ())[:1] == [str(uid)]:
+        # sudo itself runs in the user's real name, but as root, with root's groups
+        if status.get("Uid", ())[:2] == [str(uid), str(uid)]:
             return frozenset(map(int, (*status.get("Gid", ())[1:2], *status.get("Groups", ()))))
         process = "".join(status.get("PPid", ()))
         if process in ("", "0"):

@@ -12,15 +12,12 @@ leaves a network and joins it again finds its eth0 called eth1. That is put righ
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 from hosts.docker import ContainerFacts, NetworkFacts, disconnect
 from hosts.errors import HostError
 from hosts.host import Host
-
-AS_MANY = 1000  # numbers of interfaces that are looked at
 
 _MAKE = """\
 ip link add link "$1" name "$2" netns "$3" address "$4" type macvlan mode "$5"
@@ -73,7 +70,7 @@ async def make_interface(host: Host, container: ContainerFacts, network: Network
     names = await _interfaces(host, container)
     if held := names.pop(attached.mac, None):  # it is down, or without its address
         await _run(host, container, network.name, _REMOVE, str(container.pid), held)
-    name = held or next(each for each in _numbered() if each not in names.values())
+    name = held or _name(container, network.name, list(names.values()))
     default = network.name == min(container.networks)  # Docker's choice: see `model.homing`
     await _run(
         host,
@@ -92,15 +89,15 @@ async def make_interface(host: Host, container: ContainerFacts, network: Network
 
 
 async def name_as_before(host: Host, container: ContainerFacts, network: str) -> None:
-    """Call an interface that Docker has just made by the first number that is free, as at the start.
+    """Call an interface that Docker has just made as it was called before.
 
     Nothing happens if the container does not run, or the interface has a name of another kind.
     """
     names = await _interfaces(host, container) if container.pid else {}
     present = names.get(container.networks[network].mac)
-    if present is None or present not in itertools.islice(_numbered(), AS_MANY):
+    if present is None or not re.fullmatch(r"eth\d+", present):
         return
-    name = next(each for each in _numbered() if each == present or each not in names.values())
+    name = _name(container, network, [each for each in names.values() if each != present])
     if name != present:
         await _run(host, container, network, _RENAME, str(container.pid), present, name)
 
@@ -117,8 +114,11 @@ async def take_off(host: Host, container: ContainerFacts, network: str) -> None:
         await _run(host, container, network, _REMOVE, str(container.pid), left)
 
 
-def _numbered() -> Iterator[str]:
-    return (f"eth{number}" for number in itertools.count())
+def _name(container: ContainerFacts, network: str, taken: Collection[str]) -> str:
+    """The name of an interface: the only one that is free, or if others are missing, too, in their order."""
+    place = sorted(container.networks).index(network)
+    choices = (f"eth{number}" for number in (place, *range(len(taken) + 1)))
+    return next(name for name in choices if name not in taken)
 
 
 async def _interfaces(host: Host, container: ContainerFacts) -> dict[str, str]:

@@ -113,7 +113,9 @@ def recall(topology: Topology, stack: str, new_owner: str) -> Memory:
         marked = _marks(asked, topology.ssh_config, owner)
     named = names(used, machines, marked)
     lost = [named[host.name] for host in used if host.lost]
-    forgotten = [h for h in used if not h.lost and not state.has(ADDRESSES, addresses_of(named[h.name]))]
+    serving = {container.host for container in topology.containers}
+    here = [host for host in used if host.name in serving and not host.lost]
+    forgotten = [host for host in here if not state.has(ADDRESSES, addresses_of(named[host.name]))]
     found = _given(forgotten, topology.ssh_config, owner) if forgotten else Remembered()
     return Memory(owner, state, named, lost, found)
 

@@ -7,7 +7,25 @@ by what is done to it, be rebooted, and live in a file, so that several processe
 clock moves only when somebody waits for it.
 """
 
-from hosts.fake.machine import Machine
-from hosts.fake.session import FakeHost, Fault
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hosts.fake.machine import Machine
+    from hosts.fake.session import FakeHost, Fault
 
 __all__ = ["FakeHost", "Fault", "Machine"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when asked for: who only speaks to the daemon in a file (`tests.fake_ssh`) starts often."""
+    if name == "Machine":
+        from hosts.fake.machine import Machine
+
+        return Machine
+    if name in ("FakeHost", "Fault"):
+        from hosts.fake import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

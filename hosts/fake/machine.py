@@ -115,7 +115,7 @@ class Machine:
     def start_docker(self) -> None:
         """What dockerd does to a host when it starts: its bridge, its rules, and forwarding."""
         self.dockerd = True
-        self.docker = self.docker or Docker()
+        self.docker = self.docker or Docker.installed()
         self.files["/run/docker.pid"] = (b"123", 0o644)
         if not any(link.name == "docker0" for link in self.kernel.links.values()):
             index = self.kernel.add("docker0", None, None)
@@ -232,7 +232,7 @@ class Machine:
 
     def exchange(self, path: str, said: bytes) -> bytes | None:
         """What who listens on a Unix socket answers; None if nobody does."""
-        return self.docker.exchange(said) if self.docker and path == SOCKET else None
+        return self.docker.exchange(said, self.kernel) if self.docker and path == SOCKET else None
 
     # as text and as data
 
@@ -242,8 +242,8 @@ class Machine:
     def dump(self) -> str:
         """Everything that is to be seen on the host, in an order that does not depend on how it came about.
 
-        Without /run, and without tables and chains that say nothing: iptables makes those by being used,
-        and keeps them.
+        Without /run, without what Docker keeps when nothing uses it (images, volumes), and without tables
+        and chains that say nothing: iptables makes those by being used, and keeps them.
         """
         lines = [*self.kernel.dump()]
         for backend, tables in sorted(self.tables.items()):
@@ -254,6 +254,7 @@ class Machine:
                 lines += [f"  {line}" for line in content.decode("utf-8", "backslashreplace").split("\n")]
         lines += [f"symlink {path} -> {target}" for path, target in sorted(self.symlinks.items())]
         lines += [f"folder {path}" for path in sorted(self.folders) if not path.startswith("/run/")]
+        lines += self.docker.dump() if self.docker else ()
         return "".join(f"{line}\n" for line in lines)
 
     def to_json(self) -> dict[str, Any]:

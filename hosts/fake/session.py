@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,6 +13,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from hosts.errors import ConflictError, DeadlineExceeded, HostError, HostUnreachable, Unsupported
+from hosts.fake.file import exclusive, opened, save
 from hosts.fake.machine import Machine
 from hosts.host import DEADLINE, Address, Completed, Host, Link, Way
 
@@ -51,9 +51,9 @@ class FakeHost(Host):
         self.log: list[str] = []  # every step, for people
         self._lost = False
         if path is not None:
-            with self._exclusive(path):
+            with self._guard, exclusive(path):
                 if not path.exists():
-                    self._save(path, self._machine)
+                    save(path, self._machine.to_json())
 
     @property
     def name(self) -> str:
@@ -65,12 +65,10 @@ class FakeHost(Host):
         if self._path is None:
             yield self._machine
             return
-        with self._exclusive(self._path):
-            machine = Machine.from_json(json.loads(self._path.read_text()))
-            before = json.dumps(machine.to_json())
+        with self._guard, opened(self._path) as data:
+            machine = Machine.from_json(data)
             yield machine
-            if json.dumps(machine.to_json()) != before:
-                self._save(self._path, machine)
+            data.update(machine.to_json())
 
     def dump(self) -> str:
         """The machine's whole state."""
@@ -80,18 +78,6 @@ class FakeHost(Host):
     def reconnect(self, fault: Fault | None = None) -> None:
         """Have a session again after a fault, and perhaps the next fault."""
         self.fault, self.steps, self._lost = fault, 0, False
-
-    @contextmanager
-    def _exclusive(self, path: Path) -> Iterator[None]:
-        with self._guard, path.with_suffix(".guard").open("w") as guard:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            yield
-
-    @staticmethod
-    def _save(path: Path, machine: Machine) -> None:
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(machine.to_json()))
-        fresh.replace(path)
 
     @contextmanager
     def _step(self, what: str) -> Iterator[Machine]:

@@ -20,9 +20,11 @@ DOCKER, BOB = 998, 1000
 TARGET = Target("host1", "bob@host1.example")
 
 
-def status(parent: int, uid: int, gid: int, groups: Sequence[int]) -> tuple[bytes, int]:
-    """As /proc shows a process; sudo's own are root's."""
-    ids = "\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4)
+def status(
+    parent: int, uid: int, gid: int, groups: Sequence[int], *, as_root: bool = False
+) -> tuple[bytes, int]:
+    """As /proc shows a process; `as_root`: as sudo runs, with only the real user id that of who called it."""
+    ids = "\t".join(map(str, [uid, 0, 0, 0] if as_root else [uid] * 4)), "\t".join([str(gid)] * 4)
     text = (
         f"Name:\tx\nPPid:\t{parent}\nUid:\t{ids[0]}\nGid:\t{ids[1]}\nGroups:\t{' '.join(map(str, groups))} \n"
     )
@@ -37,7 +39,7 @@ def machine(*, live: Sequence[int] = (), by_now: Sequence[int] = (), user: str =
     machine.files["/proc/self/environ"] = f"PATH=/bin\0SUDO_USER={user}\0SUDO_UID=1000\0X\0".encode(), 0o400
     machine.files["/proc/self/status"] = status(30, 0, 0, [0])
     machine.files["/proc/30/status"] = status(29, 0, 0, [0])  # sudo's monitor
-    machine.files["/proc/29/status"] = status(28, 0, 0, [0])
+    machine.files["/proc/29/status"] = status(28, BOB, 0, [0], as_root=True)
     machine.files["/proc/28/status"] = status(27, BOB, BOB, live)  # the session
     machine.files["/proc/27/status"] = status(1, 0, 0, [0])
     return machine
