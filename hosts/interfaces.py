@@ -19,7 +19,7 @@ from hosts.docker import ContainerFacts, NetworkFacts, disconnect
 from hosts.errors import HostError
 from hosts.host import Host
 
-_MAKE = """\
+MAKE = """\
 ip link add link "$1" name "$2" netns "$3" address "$4" type macvlan mode "$5"
 exec nsenter --net="/proc/$3/ns/net" sh -ec '
   echo 1 >"/proc/sys/net/ipv6/conf/$1/disable_ipv6" 2>/dev/null || true  # as Docker does without IPv6
@@ -29,7 +29,7 @@ exec nsenter --net="/proc/$3/ns/net" sh -ec '
   [ -z "$3" ] || ip route replace default via "$3" dev "$1"
 ' sh "$2" "$6" "$7" "$8"
 """
-_RENAME = """\
+RENAME = """\
 exec nsenter --net="/proc/$1/ns/net" sh -ec '
   default=$(ip route show default dev "$1")
   ip link set dev "$1" down
@@ -38,8 +38,8 @@ exec nsenter --net="/proc/$1/ns/net" sh -ec '
   [ -z "$default" ] || ip route replace $default dev "$2"
 ' sh "$2" "$3"
 """
-_REMOVE = 'exec nsenter --net="/proc/$1/ns/net" ip link delete dev "$2"'
-_SHOW = 'exec nsenter --net="/proc/$1/ns/net" ip -o link show'
+REMOVE = 'exec nsenter --net="/proc/$1/ns/net" ip link delete dev "$2"'
+SHOW = 'exec nsenter --net="/proc/$1/ns/net" ip -o link show'
 
 
 async def lost_interfaces(
@@ -69,14 +69,14 @@ async def make_interface(host: Host, container: ContainerFacts, network: Network
     attached = container.networks[network.name]
     names = await _interfaces(host, container)
     if held := names.pop(attached.mac, None):  # it is down, or without its address
-        await _run(host, container, network.name, _REMOVE, str(container.pid), held)
+        await _run(host, container, network.name, REMOVE, str(container.pid), held)
     name = held or _name(container, network.name, list(names.values()))
     default = network.name == min(container.networks)  # Docker's choice: see `model.homing`
     await _run(
         host,
         container,
         network.name,
-        _MAKE,
+        MAKE,
         network.parent or "",
         name,
         str(container.pid),
@@ -99,7 +99,7 @@ async def name_as_before(host: Host, container: ContainerFacts, network: str) ->
         return
     name = _name(container, network, [each for each in names.values() if each != present])
     if name != present:
-        await _run(host, container, network, _RENAME, str(container.pid), present, name)
+        await _run(host, container, network, RENAME, str(container.pid), present, name)
 
 
 async def take_off(host: Host, container: ContainerFacts, network: str) -> None:
@@ -111,7 +111,7 @@ async def take_off(host: Host, container: ContainerFacts, network: str) -> None:
     if not container.pid:
         return
     if left := (await _interfaces(host, container)).get(container.networks[network].mac):
-        await _run(host, container, network, _REMOVE, str(container.pid), left)
+        await _run(host, container, network, REMOVE, str(container.pid), left)
 
 
 def _name(container: ContainerFacts, network: str, taken: Collection[str]) -> str:
@@ -123,7 +123,7 @@ def _name(container: ContainerFacts, network: str, taken: Collection[str]) -> st
 
 async def _interfaces(host: Host, container: ContainerFacts) -> dict[str, str]:
     """The names of a container's interfaces, by MAC address; none if it has ended."""
-    shown = await host.run(["sh", "-c", _SHOW, "sh", str(container.pid)])
+    shown = await host.run(["sh", "-c", SHOW, "sh", str(container.pid)])
     lines = shown.stdout.decode(errors="replace")
     return {
         mac: name for name, mac in re.findall(r"^\d+: ([^:@]+)[@:].* link/\S+ (\S+)", lines, re.MULTILINE)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from hosts.change import Change
 from hosts.containers import ensure_detached
@@ -19,7 +19,7 @@ from hosts.host import Host
 from hosts.leftovers import remove_docker_objects, vacate_network
 from model.fabric import DockerNetwork, HostPlan
 from resources.host_ref import HostRef
-from resources.provider import Properties, changed_keys, failures, plain
+from resources.provider import PROBLEMS, Properties, changed_keys, plain, refuse_if_blocked
 from resources.session import on_host
 
 Holders = Mapping[str, Mapping[str, str]]  # by network and address: the container
@@ -55,11 +55,9 @@ class AddressesProvider(ResourceProvider):
 
     serialize_as_secret_always = False
 
-    def check(self, _olds: Properties, news: Properties) -> CheckResult:
-        return CheckResult(news, failures(news))
-
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
-        return DiffResult(bool(changed_keys(plain(olds), plain(news), ("holders", "made", "networks"))), [])
+        changed = changed_keys(plain(olds), plain(news), ("holders", "made", "networks"))
+        return DiffResult(bool(changed or news.get(PROBLEMS)), [])
 
     def create(self, props: Properties) -> CreateResult:
         """Before the state knows of any docker object on the host, each of ours there is a leftover."""
@@ -67,6 +65,7 @@ class AddressesProvider(ResourceProvider):
         async def sweep(host: Host) -> Change:
             return await remove_docker_objects(host, props["owner"])
 
+        refuse_if_blocked(props)
         if not props["bare"]:
             done = on_host(props["host"], props["address"], props.get("ssh_config"), sweep)
             if done:
@@ -74,6 +73,7 @@ class AddressesProvider(ResourceProvider):
         return CreateResult(props["host"], plain(props))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
+        refuse_if_blocked(news)
         moves = list(leaving(olds["holders"], news["holders"]))
         networks = list(remade(plain(olds.get("networks") or {}), plain(news["networks"])))
 

@@ -18,6 +18,7 @@ import pulumi
 from hosts import loop
 from hosts.change import Change
 from hosts.containers import ensure_on
+from hosts.docker import read_network
 from hosts.host import Host
 from hosts.leftovers import make_way_for_network, remove_leftover_container, vacate_network
 from model.fabric import HostPlan
@@ -26,6 +27,7 @@ from resources.session import session
 
 CONTAINER = "docker:index/container:Container"
 NETWORK = "docker:index/network:Network"
+AT_MOST = 3  # failures of one removal
 
 T = TypeVar("T")
 
@@ -73,7 +75,8 @@ def put_back(at: HostRef, plan: HostPlan) -> pulumi.ResourceHook:
 def vacate(at: HostRef) -> pulumi.ErrorHook:
     """To be done when an operation on a docker network of that host has failed.
 
-    If it was to be removed, and containers of ours were on it, they are taken off, and it is tried again.
+    If it was to be removed, and containers of ours were on it, they are taken off, and it is tried again. So
+    it is if it is gone by now: another network that needed its place was quicker.
     """
 
     async def take_off(failure: pulumi.ErrorHookArgs) -> bool:
@@ -81,7 +84,9 @@ def vacate(at: HostRef) -> pulumi.ErrorHook:
             return False
         name = str((failure.old_inputs or {})["name"])
         host = await _elsewhere(session(at.host, at.address, at.ssh_config))
-        return bool(await _elsewhere(vacate_network(host, name, at.owner)))
+        taken_off = await _elsewhere(vacate_network(host, name, at.owner))
+        gone = len(failure.errors) < AT_MOST and await _elsewhere(read_network(host, name)) is None
+        return bool(taken_off) or gone
 
     return pulumi.ErrorHook(f"{at.machine}-vacate", take_off)
 

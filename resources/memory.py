@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from hosts import loop
 from hosts.adoption import Adoption
 from hosts.boot import read_boot_unit
 from hosts.charge import in_charge
-from hosts.errors import HostError
 from hosts.given import read_given
 from hosts.survey import Findings
 from model.addresses import Remembered
@@ -22,6 +21,8 @@ from resources.boot_unit import BootUnitProvider
 from resources.machines import Marked, names, unknown
 from resources.session import session
 from resources.state import ADDRESSES, BOOT_UNIT, CONTAINER, State, read_state
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,34 +131,32 @@ def _given(hosts: Iterable[Host], ssh_config: str | None, owner: str) -> Remembe
     """What the hosts say that was given to the stack's containers; of one that does not answer, nothing."""
 
     async def ask(host: Host) -> Remembered:
-        try:
-            return await read_given(await session(host.name, host.address, ssh_config), owner)
-        except HostError:
-            return Remembered()
+        return await read_given(await session(host.name, host.address, ssh_config), owner)
 
-    async def ask_all() -> Remembered:
-        answers = await asyncio.gather(*map(ask, hosts))
-        addresses = {key: given for each in answers for key, given in each.addresses.items()}
-        return Remembered(addresses, {key: given for each in answers for key, given in each.ranges.items()})
-
-    return loop.run(ask_all())
+    answers = _each(ask(host) for host in hosts)
+    addresses = {key: given for each in answers if each for key, given in each.addresses.items()}
+    ranges = {key: given for each in answers if each for key, given in each.ranges.items()}
+    return Remembered(addresses, ranges)
 
 
 def _marks(addresses: Mapping[str, str], ssh_config: str | None, owner: str) -> dict[str, Marked]:
     """What the machines at these addresses say; those are missing that do not answer."""
 
-    async def ask(address: str, name: str) -> tuple[str, Marked] | None:
-        try:
-            host = await session(name, address, ssh_config)
-            unit, mark = await asyncio.gather(
-                read_boot_unit(host, owner), in_charge(host, owner, BootUnitProvider.object)
-            )
-        except HostError:
-            return None  # who needs it will be told
-        return address, Marked(mark, unit.registered)
+    async def ask(address: str, name: str) -> Marked:
+        host = await session(name, address, ssh_config)
+        unit, mark = await asyncio.gather(
+            read_boot_unit(host, owner), in_charge(host, owner, BootUnitProvider.object)
+        )
+        return Marked(mark, unit.registered)
 
-    async def ask_all() -> dict[str, Marked]:
-        answers = await asyncio.gather(*(ask(address, name) for address, name in addresses.items()))
-        return dict(answer for answer in answers if answer)
+    answers = _each(ask(address, name) for address, name in addresses.items())
+    return {address: answer for address, answer in zip(addresses, answers, strict=True) if answer}
 
-    return loop.run(ask_all())
+
+def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T | None]:
+    """The answers, side by side; None for what went wrong: the look at the hosts that follows says why."""
+
+    async def ask_all() -> list[T | BaseException]:
+        return await asyncio.gather(*questions, return_exceptions=True)
+
+    return [None if isinstance(each, BaseException) else each for each in loop.run(ask_all())]

@@ -29,10 +29,11 @@ class Answers:
     def tell(self, memory: Memory, news: str = "") -> None:
         """Say, in a preview too, what no resource shows; `news` is what there is to say besides.
 
-        Raises RunError if there are problems: nothing is touched then. If the engine is to continue on
-        errors, problems of one host are left to its resources, so that those of the others are made.
+        Raises RunError if there are problems: nothing is touched then. But if the engine is to continue on
+        errors, an update leaves the problems of one host to its resources, and those of the others are made.
         """
-        hosts = () if _continues() else (p for found in self.findings.values() for p in found.problems)
+        going_on = _continues() and not pulumi.runtime.is_dry_run()
+        hosts = () if going_on else (p for found in self.findings.values() for p in found.problems)
         if problems := (*self.problems, *hosts):
             raise pulumi.RunError("\n".join(map(str, problems)))
         for warning in self.warnings:

@@ -27,7 +27,6 @@ from typing import Any, ClassVar, TypeVar
 
 import pulumi
 from pulumi.dynamic import (
-    CheckFailure,
     CheckResult,
     CreateResult,
     DiffResult,
@@ -118,19 +117,22 @@ class HostProvider(ResourceProvider):
         same = same and not changed_keys(before, wished, (*COMMON, *self.wish, *self.occasion, DRIFT))
         wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
         wished[MARK] = before.get(MARK) or secrets.token_hex(4)
-        return CheckResult(wished, failures(wished))
+        return CheckResult(wished, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, *self.occasion, DRIFT))
         found = news.get(FOUND) and news[VERSION] != olds.get(VERSION)  # else it is mended already
-        return DiffResult(bool(changed or found), [key for key in changed if key in self.identity])
+        changes = bool(changed or found or news.get(PROBLEMS))
+        return DiffResult(changes, [key for key in changed if key in self.identity])
 
     def create(self, props: Properties) -> CreateResult:
         wished = plain(props)
+        refuse_if_blocked(wished)
         return CreateResult(self.id_of(wished), _on_host(wished, lambda host: self._made(host, wished)))
 
     def update(self, _id: str, olds: Properties, news: Properties) -> UpdateResult:
         before, wished = plain(olds), plain(news)
+        refuse_if_blocked(wished)
         # Another address may be another machine, and what may be touched now may have been left undone.
         acted_upon = (*CONNECTION, *self.wish, *self.occasion, DRIFT, MARK)
         if not changed_keys(before, wished, acted_upon) and not wished.get(FOUND):
@@ -188,9 +190,10 @@ def _tell_what_is_left(host: Host, change: Change) -> None:
         print(f"{host.name}: {clause}", flush=True)  # the engine shows it beside the resource
 
 
-def failures(props: Properties) -> list[CheckFailure]:
-    """What stands in the way of a resource, so that it and all that wait for it are left as they are."""
-    return [CheckFailure("host", problem) for problem in props.get(PROBLEMS) or ()]
+def refuse_if_blocked(props: Properties) -> None:
+    """Raise HostError with all that stands in the way of a resource; who waits for it stays as he is, too."""
+    if problems := props.get(PROBLEMS):
+        raise HostError(props["host"], "\n".join(["it is left as it is", *problems]))
 
 
 def _on_host(props: Properties, operation: Callable[[Host], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hosts.fake import FakeHost, Machine
+from hosts.fake.docker import Docker
 from tests.project import without_marks
 
 TOPOLOGY: dict[str, Any] = {
@@ -70,6 +71,7 @@ class Seen:
     networks: Mapping[str, str]  # by name: the id
     containers: Mapping[str, Container]
     cut_off: tuple[str, ...]  # containers that run, but whose interface has gone
+    interfaces: tuple[str, ...]  # `container network name`, as they are called inside
     text: str  # everything, but for marks of who is in charge
 
     @classmethod
@@ -81,8 +83,16 @@ class Seen:
                 {each["Name"]: each["Id"] for each in docker.networks} if docker else {},
                 dict(_containers(docker.containers)) if docker else {},
                 tuple(docker.cut_off(machine.kernel)) if docker else (),
+                tuple(_interfaces(docker)) if docker else (),
                 without_marks(machine.dump()),
             )
+
+
+def _interfaces(docker: Docker) -> Iterator[str]:
+    for each in sorted(docker.containers, key=lambda container: container["Name"]):
+        for network, place in sorted(each["NetworkSettings"]["Networks"].items()):
+            if name := docker.interfaces.get(place["EndpointID"]):
+                yield f"{each['Name'][1:]} {network} {name}"
 
 
 def _containers(shown: list[dict[str, Any]]) -> Iterator[tuple[str, Container]]:

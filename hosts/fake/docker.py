@@ -53,6 +53,8 @@ class Docker:
     # The link that a macvlan interface of a container sits on, by endpoint. It goes with the link, though the
     # container does not notice; one of the same name is another one.
     sits_on: dict[str, int] = field(default_factory=dict)
+    interfaces: dict[str, str] = field(default_factory=dict)  # how it is called in the container, by endpoint
+    numbers: dict[str, int] = field(default_factory=dict)  # by container: how many it has had
     made_links: dict[str, str] = field(default_factory=dict)  # by network: a parent that was not there
 
     @classmethod
@@ -190,7 +192,7 @@ class Docker:
         place = container["NetworkSettings"]["Networks"].pop(name, None)
         if place is None:
             return _refused(403, f"container {container['Id']} is not connected to the network {name}")
-        self.sits_on.pop(place.get("EndpointID", ""), None)
+        self._forget(place)
         return 200, None
 
     def _connect(self, found: dict[str, Any], wish: dict[str, Any], kernel: Kernel | None) -> Answer:
@@ -205,12 +207,14 @@ class Docker:
         place = wished_place(wish.get("EndpointConfig"))
         if complaint := _unfit(found, place):
             return complaint
-        if runs(container) and (complaint := self._attach(found, place, kernel)):
+        if runs(container) and (complaint := self._attach(container, found, place, kernel)):
             return complaint
         places[found["Name"]] = place
         return 200, None
 
-    def _attach(self, found: dict[str, Any], place: dict[str, Any], kernel: Kernel | None) -> Answer | None:
+    def _attach(
+        self, container: dict[str, Any], found: dict[str, Any], place: dict[str, Any], kernel: Kernel | None
+    ) -> Answer | None:
         """Give a place what it was asked for, or the first address that is free; what is wrong with that."""
         taken = self._taken(found)
         subnets = _subnets(found)
@@ -229,6 +233,9 @@ class Docker:
         place["EndpointID"], place["NetworkID"] = new_id(), found["Id"]
         if index:
             self.sits_on[place["EndpointID"]] = index
+            number = self.numbers.get(container["Id"], 0)  # none twice, as before Docker 28
+            self.interfaces[place["EndpointID"]] = f"eth{number}"
+            self.numbers[container["Id"]] = number + 1
         if given:
             place["IPAddress"] = given
             place["IPPrefixLen"] = subnets[0].prefixlen if subnets else 0
@@ -321,7 +328,7 @@ class Docker:
             on = self._network(name)
             complaint = _refused(404, f"network {name} not found") if on is None else None
             if on is not None:
-                complaint = self._attach(on, place, kernel)
+                complaint = self._attach(found, on, place, kernel)
             if complaint:
                 self._give_back(found)
                 return complaint[0], {
@@ -339,8 +346,13 @@ class Docker:
 
     def _give_back(self, container: dict[str, Any]) -> None:
         for place in container["NetworkSettings"]["Networks"].values():
-            self.sits_on.pop(place.get("EndpointID", ""), None)
+            self._forget(place)
             take_back(place)
+        self.numbers.pop(container["Id"], None)
+
+    def _forget(self, place: dict[str, Any]) -> None:
+        self.sits_on.pop(place.get("EndpointID", ""), None)
+        self.interfaces.pop(place.get("EndpointID", ""), None)
 
     def _remove_container(self, found: dict[str, Any], *, v: bool, force: bool) -> Answer:
         if runs(found) and not force:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -205,10 +206,11 @@ def runs(container: Mapping[str, Any]) -> bool:
 def set_state(container: dict[str, Any], status: str) -> None:
     """It has started, or ended."""
     before = container.get("State") or {}
-    container["State"] = _state(status, started=before.get("StartedAt", NEVER))
+    pid = 1000 + zlib.crc32(container["Id"].encode()) % 30000 if status == "running" else 0
+    container["State"] = _state(status, started=before.get("StartedAt", NEVER), pid=pid)
 
 
-def _state(status: str, started: str = NEVER) -> dict[str, Any]:
+def _state(status: str, started: str = NEVER, pid: int = 0) -> dict[str, Any]:
     running = status == "running"
     return {
         "Status": status,
@@ -217,7 +219,7 @@ def _state(status: str, started: str = NEVER) -> dict[str, Any]:
         "Restarting": False,
         "OOMKilled": False,
         "Dead": False,
-        "Pid": 4711 if running else 0,
+        "Pid": pid,
         "ExitCode": 137 if status == "exited" else 0,
         "Error": "",
         "StartedAt": now() if running else started,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
@@ -15,6 +16,7 @@ from uuid import uuid4
 from hosts import ifupdown
 from hosts.boot import FORWARDING_UNIT, LINKS_UNIT, UNIT_FOLDER, Unit
 from hosts.daemon import SOCKET
+from hosts.fake import containers
 from hosts.fake.docker import Docker
 from hosts.fake.kernel import FORWARDING, Kernel
 from hosts.fake.managers import start_ifupdown, start_networkd
@@ -180,6 +182,8 @@ class Machine:
         if path.startswith("/proc/sys/"):
             value = self.kernel.sysctls.get(path.removeprefix("/proc/sys/"))
             return None if value is None else f"{value}\n".encode()
+        if self.docker and (process := re.fullmatch(r"/proc/(\d+)/net/fib_trie", path)):
+            return containers.fib_trie(self.docker, self.kernel, int(process[1]))
         if path == "/proc/locks" and self.xtables_lock:
             return f"1: FLOCK  ADVISORY  WRITE {self.xtables_lock[0]} 00:19:{XTABLES_INODE} 0 EOF\n".encode()
         if self.xtables_lock and path == f"/proc/{self.xtables_lock[0]}/comm":

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from hosts.boot import UNIT_FOLDER
 from hosts.docker_rights import LOOK
+from hosts.fake import containers
 from hosts.fake.managers import forget_networks
 from hosts.fake.tables import Refused
 from hosts.host import NetlinkFailure
+from hosts.interfaces import MAKE, REMOVE, RENAME, SHOW
 from hosts.rollback import UNDO
 
 if TYPE_CHECKING:
@@ -79,6 +81,8 @@ def run(machine: Machine, argv: Sequence[str], stdin: bytes) -> tuple[int, str, 
             return 0, f"{XTABLES_INODE}\n", ""
         case ("modprobe", "--dry-run", "--quiet", module):
             return (0 if module in machine.modules else 1), "", ""
+        case ("sh", "-c" | "-ec", script, "sh", *words) if script in (MAKE, RENAME, REMOVE, SHOW):
+            return _in_container(machine, script, words)
         case ("readlink", "/proc/self/ns/net"):
             return 0, "net:[4026531840]\n", ""  # of every machine the first
         case ("sh", "-c", program, "sh", path, user) if program == LOOK:
@@ -107,6 +111,19 @@ def _iptables_restore(machine: Machine, text: str, seconds: int) -> tuple[int, s
     except Refused as refused:
         return 1, "", f"{refused}\n"
     return 0, "", ""
+
+
+def _in_container(machine: Machine, script: str, words: list[str]) -> tuple[int, str, str]:
+    if machine.docker is None:
+        raise AssertionError("nobody runs in a container of a host without docker")
+    docker, kernel = machine.docker, machine.kernel
+    if script == SHOW:
+        return 0, containers.show(docker, kernel, int(words[0])), ""
+    if script == RENAME:
+        return containers.rename(docker, kernel, int(words[0]), *words[1:])
+    if script == REMOVE:
+        return containers.remove(docker, kernel, int(words[0]), *words[1:])
+    return containers.make(docker, kernel, words)
 
 
 def _systemctl(machine: Machine, arguments: list[str]) -> tuple[int, str, str]:

@@ -225,6 +225,8 @@ def complaints(host: str, before: Seen, after: Seen, done: Done) -> Iterator[str
     for name, was in before.containers.items():
         yield from changes(f"{host} container {name}", was, after.containers.get(name), done)
     yield from (f"{name} is cut off" for name in after.cut_off)
+    renamed = sorted({*before.interfaces} ^ {*after.interfaces})
+    yield from (f"interface {each}" for each in renamed if not done.anew)
     shown = {*before.text.splitlines()} ^ {*after.text.splitlines()}
     yield from (f"it shows: {line}" for line in sorted(shown))
 

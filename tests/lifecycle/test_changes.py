@@ -1,0 +1,204 @@
+"""What people change of a fabric with containers, and what happens to its hosts, costs no container."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts.fake import FakeHost
+from tests.docked import TOPOLOGY, Container, Seen
+from tests.project import Project
+
+__all__ = ["TOPOLOGY"]
+
+pytestmark = pytest.mark.lifecycle
+
+Hosts = Mapping[str, FakeHost]
+
+
+def lives(hosts: Hosts) -> dict[str, tuple[str, Container]]:
+    """Where every container runs, and as which one."""
+    return {
+        f"{host}'s guest" if name == "guest" else name: (host, container)
+        for host in hosts
+        for name, container in Seen.on(hosts[host]).containers.items()
+    }
+
+
+def assert_connected(hosts: Hosts) -> None:
+    """Nobody's interface went with its parent, and all are called as at the start."""
+    for host in hosts.values():
+        seen = Seen.on(host)
+        assert not seen.cut_off
+        assert all(each.endswith(" eth0") for each in seen.interfaces), seen.interfaces
+
+
+def changed(**hosts: dict[str, Any]) -> dict[str, Any]:
+    topology = copy.deepcopy(TOPOLOGY)
+    topology["hosts"] |= hosts
+    return topology
+
+
+def test_links_and_networks_are_made_anew_under_running_containers(project: Project, docked: Hosts) -> None:
+    project.up().check()
+    alive = lives(docked)
+    assert_connected(docked)
+
+    with docked["host1"].machine() as machine:
+        machine.kernel.delete(machine.kernel.link("eth2.10").index)
+        machine.kernel.delete(machine.kernel.link("eth2.20").index)
+    foretold = project.preview().check().output
+    assert "eth2.10 is gone" in foretold
+    assert "site has lost its interface on web" in foretold
+    project.up().check()
+    assert lives(docked) == alive
+    assert_connected(docked)
+    project.assert_clean()
+
+    topology = copy.deepcopy(TOPOLOGY)
+    topology["networks"]["web"] |= {"vlan": 30, "mtu": 1400}
+    project.write(topology)
+    project.up().check()
+    assert lives(docked) == alive
+    assert_connected(docked)
+    project.assert_clean()
+
+    topology["networks"]["web"]["vlan"], topology["networks"]["db"]["vlan"] = 20, 30
+    project.write(topology)
+    project.up().check()
+    assert lives(docked) == alive
+    assert_connected(docked)
+    project.assert_clean()
+
+    # another name: who is on it is made anew, and nobody else
+    project.write(json.loads(json.dumps(topology).replace('"web"', '"www"')))
+    project.up().check()
+    now = lives(docked)
+    assert {name for name in alive if now[name] != alive[name]} == {"site", "cache"}
+    assert_connected(docked)
+    project.assert_clean()
+
+
+def test_hosts_are_called_otherwise_and_change_places(project: Project, docked: Hosts) -> None:
+    bare = {name: host.dump() for name, host in docked.items()}
+    project.up().check()
+    alive = lives(docked)
+
+    def renamed(text: str) -> dict[str, Any]:
+        topology: dict[str, Any] = json.loads(json.dumps(TOPOLOGY).replace('"host1"', f'"{text}"'))
+        topology["hosts"][text]["address"] = "host1"
+        return topology
+
+    project.write(renamed("web1"))
+    said = project.up().check().output
+    assert "replaced" not in said and "created" not in said
+    assert lives(docked) == alive
+    project.assert_clean()
+
+    # the addresses of two hosts exchanged: each container is where the topology has it now
+    topology = renamed("web1")
+    topology["hosts"]["web1"]["address"], topology["hosts"]["host2"]["address"] = "host2", "host1"
+    project.write(topology)
+    foretold = project.preview().check().output
+    assert "pg keeps" in foretold and "and moves to web1" in foretold
+    project.up().check()
+    now = lives(docked)
+    assert {name: host for name, (host, _) in now.items()} == {
+        "site": "host2",
+        "pg": "host2",
+        "cache": "host1",
+        "copy": "host1",
+        "host1's guest": "host1",
+        "host2's guest": "host2",
+    }
+    assert {name: one.addresses for name, (_, one) in now.items()} == {
+        name: one.addresses for name, (_, one) in alive.items()
+    }
+    project.assert_clean()
+
+    # their keys exchanged, too: everything is where it is
+    topology = json.loads(json.dumps(topology).replace('"web1"', '"x"').replace('"host2": {', '"web1": {'))
+    topology = json.loads(json.dumps(topology).replace('"x": {', '"host2": {').replace('"x"', '"web1"'))
+    project.write(topology)
+    project.destroy().check()
+    assert {name: host.dump() for name, host in docked.items()} == bare
+
+
+def test_the_trouble_of_one_host_is_its_own(project: Project, docked: Hosts, tmp_path: Path) -> None:
+    """A conflict costs the other hosts nothing, and on its own host only what it is about."""
+    with docked["host2"].machine() as machine:
+        assert machine.docker is not None
+        subnet = {"Config": [{"Subnet": "172.16.20.0/24"}]}
+        machine.docker.answer("POST", "/networks/create", {"Name": "mine", "IPAM": subnet}, machine.kernel)
+    conflict = "host2: the subnet 172.16.20.0/24 of db overlaps 172.16.20.0/24 of the docker network mine"
+    refused = project.preview()
+    assert refused.status
+    assert conflict in refused.output
+    done = project.up()
+    assert done.status
+    assert conflict in done.output
+    seen = {name: Seen.on(host) for name, host in docked.items()}
+    assert seen["host1"].containers.keys() == {"site", "pg", "guest"}
+    assert {"eth2.10", "eth2.20"} <= seen["router"].links.keys()
+    assert {"eth2.10", "eth2.20"} <= seen["host2"].links.keys()  # that is Docker's business alone
+    assert seen["host2"].containers.keys() == {"guest"}
+
+    # a daemon that says what nobody understands
+    with docked["host2"].machine() as machine:
+        assert machine.docker is not None
+        machine.docker.answer("DELETE", "/networks/mine", None, machine.kernel)
+        machine.docker.networks.append({"Id": 7, "Name": None, "IPAM": {"Config": "?"}})
+    said = project.preview().output
+    assert "Traceback" not in said
+    assert "host2: it said something that makes no sense here" in said
+    with docked["host2"].machine() as machine:
+        assert machine.docker is not None
+        machine.docker.networks.pop()
+    project.up().check()
+    project.assert_clean()
+
+
+def test_a_state_that_is_lost_costs_no_address(project: Project, docked: Hosts) -> None:
+    first = project.up().check().output
+    given = project.outputs()["container_ips"]
+    assert f"pg gets {given['pg']} on db" in first
+    fewer = copy.deepcopy(TOPOLOGY)
+    fewer["containers"] = {"new": dict(TOPOLOGY["containers"]["cache"]), **fewer["containers"]}
+    del fewer["containers"]["cache"]
+    project.write(fewer)
+    told = project.up().check().output
+    assert f"cache gives up {given['cache']} on web" in told
+    assert "3 of 4 are kept" in told
+    now = project.outputs()["container_ips"]
+    alive = lives(docked)
+
+    project.pulumi("stack", "rm", "--yes", "--force", "--preserve-config", project.stack).check()
+    project.pulumi("stack", "init", project.stack).check()
+    project.up().check()
+    assert project.outputs()["container_ips"] == now
+    volumes = {name: one.volumes for name, (_, one) in lives(docked).items()}
+    assert volumes == {name: one.volumes for name, (_, one) in alive.items()}
+    project.assert_clean()
+
+
+def test_containers_move_from_a_host_that_is_lost(project: Project, docked: Hosts) -> None:
+    project.up().check()
+    given, alive = project.outputs()["container_ips"], lives(docked)
+    with docked["host1"].machine() as machine:
+        machine.kernel.set(machine.kernel.link("eth1").index, up=False)
+    moved = changed(host1={"trunk": "eth2", "lost": True})
+    for container in moved["containers"].values():
+        container["host"] = "host2"
+    project.write(moved)
+    said = project.up().check().output
+    assert "host1 is lost: nothing was removed there" in said
+    here = Seen.on(docked["host2"]).containers
+    assert here.keys() == {*TOPOLOGY["containers"], "guest"}
+    assert here["copy"] == alive["copy"][1]
+    assert project.outputs()["container_ips"] == given
+    project.assert_clean()
