@@ -68,7 +68,8 @@ class DockerHost(pulumi.ComponentResource):
             after_create=[] if bare else [put_back(at, plan)], on_error=[vacate(at)]
         )
         self._adopted = {(adoption.kind, adoption.name): adoption.id for adoption in found.adoptions}
-        self._volumes = found.volumes
+        # What Docker does not know any more, because somebody removed the container, the state does.
+        self._volumes = memory.volumes(self.host) | dict(found.volumes)
         self._made = memory.made_anew(plan, found)
         self.addresses = Addresses(
             plan,

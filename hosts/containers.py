@@ -109,12 +109,20 @@ def _differences(
     yield from container_differences(container, wanted)
 
 
-async def read_addresses(host: Host, containers: Iterable[str], owner: str) -> dict[str, dict[str, str]]:
-    """What Docker reports of the owner's containers, by container and network; "" while one does not run."""
-    return {
+ByContainer = dict[str, dict[str, str]]
+
+
+async def read_reported(host: Host, containers: Iterable[str], owner: str) -> tuple[ByContainer, ByContainer]:
+    """What Docker reports of the owner's containers: by network the address, and by path inside the volume.
+
+    An address is "" while the container does not run.
+    """
+    found = await _of_owner(host, containers, owner)
+    addresses = {
         container.name: {network: str(place.present or "") for network, place in container.networks.items()}
-        for container in await _of_owner(host, containers, owner)
+        for container in found
     }
+    return addresses, {each.name: dict(each.volumes) for each in found if each.volumes}
 
 
 async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[ContainerFacts, ...]:

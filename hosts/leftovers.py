@@ -111,7 +111,12 @@ async def remove_docker_objects(
     containers = list({each.id: each for each in (*labelled, *taken_over)}.values())
     done = await _remove_containers(host, containers)
     done += await _remove_networks(host, networks, owner)
-    return Change(tuple(done))
+    left = [
+        f"left the data of {each.name} in {path}: docker volume {volume}"
+        for each in containers
+        for path, volume in each.volumes.items()
+    ]
+    return Change((*done, *left))
 
 
 async def remove_adopted_containers(host: Host, ids: Collection[str]) -> Change:

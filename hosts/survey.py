@@ -28,7 +28,14 @@ from hosts.containers import interface_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.docker_rights import foresee_docker_rights
-from hosts.errors import ConflictError, HostError, HostUnreachable, Unsupported, makes_no_sense
+from hosts.errors import (
+    ConflictError,
+    HostError,
+    HostUnreachable,
+    Unsupported,
+    VerificationError,
+    makes_no_sense,
+)
 from hosts.firewall import foresee_firewall, read_firewall
 from hosts.host import Host
 from hosts.identity import read_identity
@@ -266,7 +273,14 @@ async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver)
     return Findings(
         docker_problems=tuple(problem for each in findings for problem in each.docker_problems),
         adoptions=tuple(adoption for each in findings for adoption in each.adoptions),
-        warnings=tuple(warning for each in findings for warning in each.warnings),
+        warnings=(
+            *(warning for each in findings for warning in each.warnings),
+            *(
+                _restarting(host, container)
+                for container in ours.values()
+                if container.status == "restarting"
+            ),
+        ),
         differences={"attachments": tuple(moved)},
         bare=not ours and all(network.owner != owner for network in networks),
         present=frozenset(
@@ -275,6 +289,14 @@ async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver)
         ),
         volumes={each.name: each.volumes for each in containers if each.volumes},
         news=tuple(clause for each in findings for clause in each.news),
+    )
+
+
+def _restarting(host: Host, container: ContainerFacts) -> HostError:
+    return VerificationError(
+        host.name,
+        f"{container.name} restarts again and again",
+        f"see why it ends: docker logs --tail 20 {container.name}",
     )
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pulumi
 
 from hosts.change import Change
-from hosts.containers import attachment_differences, ensure_attached, read_addresses
+from hosts.containers import attachment_differences, ensure_attached, read_reported
 from hosts.host import Host
 from model.fabric import HostPlan
 from resources.host_ref import HostRef
@@ -20,7 +20,7 @@ class AttachmentsProvider(HostProvider):
 
     wish = ("containers",)
     occasion = ("networks", "parents")
-    reported = ("addresses",)
+    reported = ("addresses", "volumes")
 
     async def ensure(self, host: Host, props: Properties) -> Change:
         return await ensure_attached(host, _wanted(props), props["owner"])
@@ -29,7 +29,8 @@ class AttachmentsProvider(HostProvider):
         return await attachment_differences(host, _wanted(props), props["owner"])
 
     async def observed(self, host: Host, props: Properties) -> Properties:
-        return {"addresses": await read_addresses(host, props["containers"], props["owner"])}
+        addresses, volumes = await read_reported(host, props["containers"], props["owner"])
+        return {"addresses": addresses, "volumes": volumes}
 
     async def take_away(self, _host: Host, _props: Properties) -> Change:
         return Change()  # a container takes its attachments along
@@ -52,6 +53,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
     addresses: pulumi.Output[
         dict[str, dict[str, str]] | None
     ]  # by container and network, as Docker reports them
+    volumes: pulumi.Output[dict[str, dict[str, str]] | None]  # the same by container and path inside
 
     def __init__(
         self,
@@ -68,8 +70,8 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         super().__init__(
             AttachmentsProvider(),
             f"{at.machine}-attachments",
-            # the addresses are said by the host
             at.inputs("attachments")
-            | {"containers": containers, "networks": networks, "parents": parents, "addresses": None},
+            | {"containers": containers, "networks": networks, "parents": parents}
+            | dict.fromkeys(AttachmentsProvider.reported),
             opts,
         )

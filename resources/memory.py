@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -86,6 +86,23 @@ class Memory:
         for container, machine in self.state.holders():
             found.setdefault(container, set()).add(hosts.get(machine, machine))
         return found
+
+    def volumes(self, host: str) -> dict[str, dict[str, str]]:
+        """By container and path inside, the volumes that the stack's containers had on that host."""
+        return self.state.volumes(self.machine(host))
+
+    def left_behind(self, topology: Topology) -> Iterator[str]:
+        """What containers leave that are taken out of the topology, or off their host, a clause each."""
+        now = {(container.name, self.machine(container.host)) for container in topology.containers}
+        hosts = {machine: host for host, machine in self.machines.items()}
+        for machine in self.state.machines():
+            for container, volumes in self.state.volumes(machine.name).items():
+                if (container, machine.name) not in now:
+                    host = hosts.get(machine.name, machine.host)
+                    yield from (
+                        f"{container} leaves its data of {path} on {host}: docker volume {volume}"
+                        for path, volume in volumes.items()
+                    )
 
     def made_anew(self, plan: HostPlan, found: Findings) -> dict[str, int]:
         """How often each docker object of a host was gone, the ones included that are gone now.

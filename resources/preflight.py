@@ -14,6 +14,8 @@ from hosts import loop
 from hosts.errors import ConflictError, HostError, makes_no_sense
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
+from model.topology import Topology
+from resources.address_news import address_news
 from resources.memory import Memory
 from resources.session import session, target
 
@@ -26,8 +28,8 @@ class Answers:
     findings: Mapping[str, Findings]  # by host
     warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
 
-    def tell(self, memory: Memory, news: str = "") -> None:
-        """Say, in a preview too, what no resource shows; `news` is what there is to say besides.
+    def tell(self, memory: Memory, topology: Topology, fabric: Fabric) -> None:
+        """Say, in a preview too, what no resource shows.
 
         Raises RunError if there are problems: nothing is touched then. But if the engine is to continue on
         errors, an update leaves the problems of one host to its resources, and those of the others are made.
@@ -38,8 +40,10 @@ class Answers:
             raise pulumi.RunError("\n".join(map(str, problems)))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
-        if news:
+        if news := address_news(topology, fabric, memory):
             pulumi.log.info(news)
+        if left := "\n  ".join(memory.left_behind(topology)):
+            pulumi.log.info(f"nothing of this is removed:\n  {left}")
         for host, found in self.findings.items():
             for clause in (*found.news, *_adoptions(memory.taken_over(host), found)):
                 pulumi.log.info(f"{host}: {clause}")

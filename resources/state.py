@@ -20,13 +20,14 @@ from resources.machines import Machine
 from resources.provider import MARK, plain
 
 ADDRESSES = "pulumi-python:dynamic/docker:Addresses"
+ATTACHMENTS = "pulumi-python:dynamic/docker:Attachments"
 BOOT_UNIT = "pulumi-python:dynamic/boot:BootUnit"
 CONTAINER = "docker:index/container:Container"
 NETWORK = "docker:index/network:Network"
 FABRIC = "macvlan-fabric:index:VlanFabric"
 VERIFICATION = "macvlan-fabric:index:Verification"
 COMMAND = "command:local:Command"
-OF_USE = (ADDRESSES, BOOT_UNIT, CONTAINER, NETWORK, FABRIC, VERIFICATION, COMMAND)
+OF_USE = (ADDRESSES, ATTACHMENTS, BOOT_UNIT, CONTAINER, NETWORK, FABRIC, VERIFICATION, COMMAND)
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class State:
             if each.name == addresses_of(machine)
             for holders in (each.outputs.get("holders") or {}).values()
         )
+
+    def volumes(self, machine: str) -> dict[str, dict[str, str]]:
+        """By container and path inside, the volumes that the stack's containers had there."""
+        recorded = (each for each in self.of_type(ATTACHMENTS) if each.name == f"{machine}-attachments")
+        return next((each.outputs.get("volumes") or {} for each in recorded), {})
 
     def resource_of(self, container: str) -> str | None:
         """The name of the resource that a container has; None if it has none."""

@@ -202,3 +202,125 @@ def test_containers_move_from_a_host_that_is_lost(project: Project, docked: Host
     assert here["copy"] == alive["copy"][1]
     assert project.outputs()["container_ips"] == given
     project.assert_clean()
+
+
+def test_data_outlives_the_container(project: Project, docked: Hosts) -> None:
+    """Removed by somebody, replaced, and taken out of the topology, of which it is said what stays where."""
+    project.up().check()
+    volumes = lives(docked)["pg"][1].volumes
+    assert volumes.keys() == {"/data"}
+    with docked["host1"].machine() as machine:
+        assert machine.docker is not None
+        machine.docker.answer("DELETE", "/containers/pg?force=true", None, machine.kernel)
+    assert "pg" in project.preview().check().output
+    project.up().check()
+    assert lives(docked)["pg"][1].volumes == volumes
+    project.assert_clean()
+
+    fewer = copy.deepcopy(TOPOLOGY)
+    del fewer["containers"]["pg"]
+    project.write(fewer)
+    said = project.up().check().output
+    assert f"pg leaves its data of /data on host1: docker volume {volumes['/data']}" in said
+    with docked["host1"].machine() as machine:
+        assert machine.docker is not None
+        assert volumes["/data"] in machine.docker.volumes
+    project.assert_clean()
+    (volume,) = lives(docked)["copy"][1].volumes.values()
+    assert f"left the data of copy in /data: docker volume {volume}" in project.destroy().check().output
+
+
+def test_another_gateway(project: Project, docked: Hosts) -> None:
+    bare = docked["router"].dump()
+    project.up().check()
+    alive = lives(docked)
+    moved = copy.deepcopy(TOPOLOGY)
+    moved["gateway"]["host"] = "host2"
+    project.write(moved)
+    project.up().check()
+    assert lives(docked) == alive
+    assert_connected(docked)
+    assert docked["router"].dump() == bare
+    project.assert_clean()
+    project.write(TOPOLOGY)
+    project.up().check()
+    assert lives(docked) == alive
+    project.assert_clean()
+
+
+def test_the_state_in_another_checkout_that_knows_the_hosts_by_other_names(
+    project: Project, docked: Hosts, tmp_path: Path, on_fake_hosts: dict[str, str]
+) -> None:
+    project.up().check()
+    alive = lives(docked)
+    exported = project.pulumi("stack", "export").check().output
+    (tmp_path / "state.json").write_text(exported)
+    for name in docked:
+        (tmp_path / f"{name}.lan.json").symlink_to(tmp_path / f"{name}.json")
+        (tmp_path / f"{name}.lan.guard").symlink_to(tmp_path / f"{name}.guard")
+    (tmp_path / "state").mkdir()
+    backend = {"PULUMI_BACKEND_URL": f"file://{tmp_path / 'state'}?metadata=skip"}
+    elsewhere = Project(tmp_path / "elsewhere", on_fake_hosts | backend)
+    salt = (project.folder / "Pulumi.test.yaml").read_text().rpartition("encryptionsalt: ")[2].split()[0]
+    aliased = changed(**{name: {"trunk": "eth2", "address": f"{name}.lan"} for name in docked})
+    elsewhere.write(aliased)
+    file = elsewhere.folder / "Pulumi.test.yaml"
+    other = file.read_text().rpartition("encryptionsalt: ")[2].split()[0]
+    file.write_text(file.read_text().replace(other, salt))
+    elsewhere.pulumi("stack", "import", "--file", str(tmp_path / "state.json")).check()
+    said = elsewhere.up().check().output
+    assert "created" not in said and "deleted" not in said and "replaced" not in said
+    assert lives(docked) == alive
+    elsewhere.assert_clean()
+
+
+def test_a_refresh_while_a_host_is_down(project: Project, docked: Hosts) -> None:
+    project.up().check()
+    alive = lives(docked)
+    with docked["host1"].machine() as machine:
+        machine.kernel.set(machine.kernel.link("eth1").index, up=False)
+    failed = project.refresh()
+    assert failed.status
+    assert "Traceback" not in failed.output
+    with docked["host1"].machine() as machine:
+        machine.kernel.set(machine.kernel.link("eth1").index, up=True)
+    project.up().check()
+    assert lives(docked) == alive
+    project.assert_clean()
+
+
+def test_two_containers_change_places(project: Project, docked: Hosts) -> None:
+    """With their addresses, across hosts; one that is on two networks goes with both of them."""
+    both = copy.deepcopy(TOPOLOGY)
+    both["containers"]["both"] = {
+        "host": "host1",
+        "networks": {"web": "172.16.10.20", "db": "auto"},
+        "image": "busybox",
+    }
+    project.write(both)
+    project.up().check()
+    before = lives(docked)
+    swapped = copy.deepcopy(both)
+    containers = swapped["containers"]
+    containers["site"] |= {"host": "host2"}
+    containers["cache"] |= {"host": "host1"}
+    containers["both"] |= {"host": "host2"}
+    project.write(swapped)
+    project.up().check()
+    now = lives(docked)
+    assert {name: now[name][0] for name in ("site", "cache", "both")} == {
+        "site": "host2",
+        "cache": "host1",
+        "both": "host2",
+    }
+    for name, (_, container) in before.items():
+        assert now[name][1].addresses == container.addresses
+        if name not in ("site", "cache", "both"):
+            assert now[name] == before[name]
+    project.assert_clean()
+    project.write(both)
+    project.up().check()
+    assert {name: host for name, (host, _) in lives(docked).items()} == {
+        name: host for name, (host, _) in before.items()
+    }
+    project.assert_clean()

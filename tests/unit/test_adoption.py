@@ -18,6 +18,7 @@ from hosts.fake.docker import Docker, place_on_network
 from hosts.survey import Findings, survey
 from model.fabric import HostPlan, plan
 from model.secret import Secret
+from model.topology import Topology
 from resources.memory import Memory
 from resources.preflight import Answers
 from resources.state import BOOT_UNIT, Recorded, State
@@ -272,6 +273,7 @@ KNOWING = Memory(
                 "host1",
                 {
                     "host": "host1",
+                    "address": "host1",
                     "adopted": {"1": "network mac_net10", "2": "container bbox1", "3": "container bbox2"},
                 },
             ),
@@ -284,7 +286,8 @@ def told(monkeypatch: pytest.MonkeyPatch, answers: Answers, memory: Memory) -> l
     said: list[str] = []
     monkeypatch.setattr(pulumi.log, "info", lambda text: said.append(f"info {text}"))
     monkeypatch.setattr(pulumi.log, "warn", lambda text: said.append(f"warn {text}"))
-    answers.tell(memory)
+    nothing = Topology((), (), ())
+    answers.tell(memory, nothing, plan(nothing, "o"))
     return said
 
 

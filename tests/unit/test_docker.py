@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hosts.containers import attachment_differences, ensure_attached, ensure_detached, read_addresses
+from hosts.containers import attachment_differences, ensure_attached, ensure_detached, read_reported
 from hosts.errors import ConflictError, HostError, Unsupported
 from hosts.fake import FakeHost, Machine
 from hosts.fake.docker import Docker, place_on_network
@@ -140,7 +140,7 @@ def test_drift_of_places_is_said_in_words() -> None:
     )
     do(ensure_attached(there, {"web": {"red": ONE}, "db": {"red": TWO}}, OURS))
     assert do(attachment_differences(there, {"web": {"red": ONE}, "db": {"red": TWO}}, OURS)) == ()
-    assert do(read_addresses(there, ["web", "db"], OURS)) == {
+    assert do(read_reported(there, ["web", "db"], OURS))[0] == {
         "web": {"red": "10.0.0.1"},
         "db": {"red": "10.0.0.2"},
     }
@@ -152,7 +152,7 @@ def test_a_container_that_does_not_run_has_no_address_to_report() -> None:
     stopped["State"], stopped["HostConfig"] = {"Status": "exited"}, {"RestartPolicy": {"Name": "always"}}
     there = host(network("red"), stopped)
     assert do(attachment_differences(there, {"web": {"red": ONE}}, OURS)) == ("web does not run",)
-    assert do(read_addresses(there, ["web"], OURS)) == {"web": {"red": ""}}
+    assert do(read_reported(there, ["web"], OURS))[0] == {"web": {"red": ""}}
 
 
 def test_containers_that_exchanged_their_addresses_get_them_back() -> None:
