@@ -62,6 +62,7 @@ class VlanFabric(pulumi.ComponentResource):
                 plan.host.address,
                 topology.ssh_config,
                 fabric.owner,
+                memory.state.seed,
                 plan.host.may_touch_session,
                 found.differences,
                 {

@@ -19,6 +19,7 @@ class HostRef:
     address: str  # an ssh destination
     ssh_config: str | None  # path, relative to the program's folder; None: the user's own
     owner: str  # in whose name
+    seed: str = ""  # see `HostProvider.check`
     may_touch_session: bool = False  # change even what carries the ssh session
     # By the keys of `hosts.survey.Findings.differences`: what is not as wanted, and what stands in its way.
     found: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class HostRef:
             "drift": [],
             "found": list(self.found.get(what, ())),
             "problems": list(self.problems.get(what, ())) or None,
+            "seed": self.seed,
             "version": None,  # by `HostProvider.check`
         }
 

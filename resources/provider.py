@@ -19,6 +19,7 @@ before it began. So `pulumi preview` shows it, and `pulumi up` mends it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from abc import abstractmethod
@@ -53,6 +54,7 @@ FOUND = "found"
 VERSION = "version"
 MARK = "mark"
 PROBLEMS = "problems"
+SEED = "seed"
 
 
 class _QuietAboutHosts(logging.Filter):
@@ -111,13 +113,24 @@ class HostProvider(ResourceProvider):
         What was found to differ counts where the wish is the same as before: else it is to be changed anyhow.
         """
         before, wished = plain(olds), plain(news)
+        seed = wished.pop(SEED, "")
         if not before or changed_keys(before, wished, (*self.identity, *self.wish, DRIFT)):
             wished[FOUND] = []
         same = before and before.get(VERSION) and not wished.get(FOUND)
         same = same and not changed_keys(before, wished, (*COMMON, *self.wish, *self.occasion, DRIFT))
-        wished[VERSION] = before[VERSION] if same else secrets.token_hex(4)
-        wished[MARK] = before.get(MARK) or secrets.token_hex(4)
+        wished[VERSION] = before[VERSION] if same else self.word(VERSION, wished, seed)
+        wished[MARK] = before.get(MARK) or self.word(MARK, wished, seed)
         return CheckResult(wished, [])
+
+    def word(self, what: str, wished: Properties, seed: str) -> str:
+        """A word that nothing else has, and no former value of this: the seed is another one in every state.
+
+        In a preview and in the update that follows it is the same, as `pulumi up --plan` demands.
+        """
+        if not seed:
+            return secrets.token_hex(4)
+        its = [seed, what, type(self).__name__, self.id_of(wished), str(self.object_of(wished))]
+        return hashlib.sha256("\0".join(its).encode()).hexdigest()[:8]
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = changed_keys(plain(olds), plain(news), (*COMMON, *self.wish, *self.occasion, DRIFT))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +19,7 @@ from model.addresses import HostRange, Remembered
 from model.fabric import HostPlan
 from resources.addresses import addresses_of
 from resources.machines import Machine
-from resources.provider import MARK, plain
+from resources.provider import MARK, VERSION, plain
 
 ADDRESSES = "pulumi-python:dynamic/docker:Addresses"
 ATTACHMENTS = "pulumi-python:dynamic/docker:Attachments"
@@ -44,6 +46,7 @@ class State:
     """What was recorded when the program began; it does not change while the program runs."""
 
     resources: tuple[Recorded, ...] = ()
+    seed: str = ""  # another one in every state that differs in what was made or mended
 
     def of_type(self, type_: str) -> Iterator[Recorded]:
         """The resources of one type."""
@@ -176,10 +179,17 @@ def exported_state(stack: str, folder: str = ".", environment: Mapping[str, str]
 
 def _state(resources: Iterable[tuple[str, Mapping[str, Any]]]) -> State:
     """Of resources by their URNs those that are of use here; a state may hold thousands."""
+    resources = list(resources)
+    digest = hashlib.sha256()
+    for urn, each in sorted(resources, key=itemgetter(0)):
+        words = [str(value) for key in (VERSION, MARK) if (value := (each.get("outputs") or {}).get(key))]
+        if words:  # the engine records the stack itself, and some more, while the program begins
+            digest.update("\0".join([urn, *words, ""]).encode())
     return State(
         tuple(
             Recorded(each["type"], urn.rpartition("::")[2], plain(each.get("outputs") or {}))
             for urn, each in resources
             if each["type"] in OF_USE
-        )
+        ),
+        digest.hexdigest()[:16],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from ipaddress import IPv4Interface
 
@@ -15,7 +14,7 @@ from hosts.links import ensure_sub_interface, is_gone, read_sub_interface, remov
 from model import fabric
 from model.topology import Persistence
 from resources.host_ref import HostRef
-from resources.provider import FOUND, HostProvider, HostResource, Properties
+from resources.provider import FOUND, SEED, HostProvider, HostResource, Properties
 
 
 class SubInterfaceProvider(HostProvider):
@@ -32,7 +31,8 @@ class SubInterfaceProvider(HostProvider):
         """
         result = super().check(olds, news)
         gone = is_gone(result.inputs["name"]) in (result.inputs.get(FOUND) or ())
-        result.inputs["incarnation"] = (not gone and olds.get("incarnation")) or secrets.token_hex(4)
+        made = self.word("incarnation", result.inputs, news.get(SEED) or "")
+        result.inputs["incarnation"] = (not gone and olds.get("incarnation")) or made
         return result
 
     def id_of(self, props: Properties) -> str:

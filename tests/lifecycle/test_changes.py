@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import signal
+import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -323,4 +326,36 @@ def test_two_containers_change_places(project: Project, docked: Hosts) -> None:
     assert {name: host for name, (host, _) in lives(docked).items()} == {
         name: host for name, (host, _) in before.items()
     }
+    project.assert_clean()
+
+
+def test_an_update_keeps_to_the_plan_of_a_preview(project: Project, docked: Hosts) -> None:
+    project.environment["PULUMI_EXPERIMENTAL"] = "true"
+    changes = copy.deepcopy(TOPOLOGY)
+    changes["networks"]["web"]["mtu"] = 1400
+    changes["containers"]["pg"]["environment"] = {"A": "1"}
+    for topology in (TOPOLOGY, changes):
+        project.write(topology)
+        project.preview("--save-plan", "plan.json").check()
+        project.up("--plan", "plan.json").check()
+    assert_connected(docked)
+    project.assert_clean()
+
+
+def test_an_update_that_somebody_interrupts(project: Project, docked: Hosts) -> None:
+    for patience in (1.5, 2.5, 4.0):
+        up = subprocess.Popen(
+            ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"],
+            cwd=project.folder,
+            env=project.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        time.sleep(patience)
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=120)
+    project.up().check()
+    assert lives(docked).keys() == {*TOPOLOGY["containers"], "host1's guest", "host2's guest"}
+    assert_connected(docked)
     project.assert_clean()
