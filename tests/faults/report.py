@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests import operations
 from tests.faults.attempt import LAWS, Fault, Outcome
 
 HEAD = ("fault", "where", "during", "tried", *LAWS)
@@ -64,5 +65,6 @@ def document(
             f"{len(outcomes)} tries on {date}, seed {seed}; something does not hold in {len(failed)}.",
             *(f"- {version}" for version in versions),
             "",
+            *operations.page(),
         ]
     )

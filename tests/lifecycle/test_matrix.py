@@ -133,7 +133,7 @@ LEAVING_NOTHING = {"--target", "--exclude"}  # that nothing is to be done they s
 # The preview costs as much as the operation; of what is the same to the engine one is asked each time.
 ASKED_AT_THE_END = {*LEAVING_NOTHING, "taint", "destroy --target"}
 # After these another `up` does the rest, as of everything that refers to what alone was to be touched.
-ANOTHER_UP = {("--target-replace", NETWORK)}
+ANOTHER_UP = {("--target-replace", NETWORK), ("--target-replace", LINK)}
 # What the engine itself refuses, before anything is touched, and how it says so.
 REFUSED = {
     ("--target-replace", DOCKER_PROVIDER): "due to a change of providers mixed with --target",

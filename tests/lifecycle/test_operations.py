@@ -1,12 +1,8 @@
-"""What people type at Pulumi costs nothing that works: operation by operation, for every kind of resource.
-
-The kinds are those of the exported state, so a new one is tried without anybody's doing.
-"""
+"""What people call their hosts, stacks and projects, and what their addresses lead to, on a lone router."""
 
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +15,6 @@ from tests.tutorial import LONE_ROUTER
 pytestmark = pytest.mark.lifecycle
 
 TOPOLOGY = LONE_ROUTER
-
-
-def ours(project: Project) -> list[str]:
-    """The URN of one resource of every dynamic kind in the state."""
-    state = json.loads(project.pulumi("stack", "export").check().output)
-    by_type: dict[str, str] = {}
-    for resource in state["deployment"]["resources"]:
-        if resource["type"].startswith("pulumi-python:dynamic"):
-            by_type.setdefault(resource["type"], resource["urn"])
-    assert len(by_type) >= 4, by_type
-    return list(by_type.values())
-
-
-def fabric(host: FakeHost) -> str:
-    """What the host does, with the very links that it has; marks say only who is in charge."""
-    with host.machine() as machine:
-        links = sorted((link.name, link.index) for link in machine.kernel.links.values())
-    return f"{links}\n{without_marks(host.dump())}"
-
-
-def test_replacing_anything_leaves_it_as_it_is(project: Project, router: FakeHost) -> None:
-    bare = router.dump()
-    project.up().check()
-    whole = fabric(router)
-    for urn in ours(project):
-        project.up("--target-replace", urn).check()
-        assert fabric(router) == whole, urn
-        project.pulumi("state", "taint", "--yes", urn).check()
-        project.up().check()
-        assert fabric(router) == whole, urn
-    project.assert_clean()
-    project.destroy().check()
-    assert router.dump() == bare
-
-
-def test_what_the_state_has_forgotten_is_found_again(project: Project, router: FakeHost) -> None:
-    project.up().check()
-    whole = fabric(router)
-    for urn in ours(project):
-        project.pulumi("state", "delete", "--yes", "--force", "--target-dependents", urn).check()
-        project.up().check()
-        assert fabric(router) == whole, urn
-    project.assert_clean()
 
 
 def renamed(key: str, address: str = "router") -> dict[str, Any]:
