@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from model.topology import Topology
 from resources.address_news import address_news
 from resources.memory import Memory
 from resources.session import session, target
+
+OWNER = "macvlan-fabric:owner"  # the key of the configuration
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Answers:
         going_on = _continues() and not pulumi.runtime.is_dry_run()
         hosts = () if going_on else (p for found in self.findings.values() for p in found.problems)
         if problems := (*self.problems, *hosts):
-            raise pulumi.RunError("\n".join(map(str, problems)))
+            raise pulumi.RunError("\n".join([*map(str, problems), *_former_selves(problems, memory.owner)]))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
         if news := address_news(topology, fabric, memory):
@@ -91,6 +94,15 @@ def ask_hosts(fabric: Fabric, ssh_config: str | None, memory: Memory) -> Future[
         )
 
     return loop.begin(ask_all())
+
+
+def _former_selves(problems: Iterable[HostError], owner: str) -> Iterator[str]:
+    """What to do if the other stack is this one, with a state and a stack's file that were lost."""
+    theirs = {each for problem in problems for each in re.findall(r"of the stack ([^\s:,]+)", str(problem))}
+    project_and_stack = owner.split("/")[:2]
+    for each in sorted(theirs - {owner}):
+        if each.split("/")[:2] == project_and_stack:
+            yield f"if {each} is this stack, whose state was lost: pulumi config set {OWNER} {each}"
 
 
 def _continues() -> bool:

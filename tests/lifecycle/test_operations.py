@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,4 +120,23 @@ def test_another_machine_in_place_of_one_that_is_gone_gets_everything_in_the_fir
     project.up().check()
     spare = FakeHost("spare", path=tmp_path / "spare.json")
     assert without_marks(spare.dump()) == whole
+    project.assert_clean()
+
+
+def test_a_stack_whose_state_and_file_were_lost_is_told_who_it_was(
+    project: Project, router: FakeHost
+) -> None:
+    project.up().check()
+    whole = without_marks(router.dump())
+    project.pulumi("stack", "rm", "--yes", "--force", project.stack).check()
+    project.pulumi("stack", "init", project.stack).check()
+    project.write(TOPOLOGY)
+    refused = project.preview()
+    assert refused.status
+    found = re.search(r"if (\S+) is this stack, whose state was lost: pulumi (.*)", refused.output)
+    assert found, refused.output
+    assert found[1].startswith("macvlan-fabric/test/")
+    project.pulumi(*found[2].split()).check()
+    project.up().check()
+    assert without_marks(router.dump()) == whole
     project.assert_clean()
