@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from hosts.change import Change
 from hosts.containers import ensure_detached
@@ -19,7 +19,7 @@ from hosts.host import Host
 from hosts.leftovers import remove_docker_objects, vacate_network
 from model.fabric import DockerNetwork, HostPlan
 from resources.host_ref import HostRef
-from resources.provider import PROBLEMS, Properties, changed_keys, plain, refuse_if_blocked
+from resources.provider import PROBLEMS, SEED, Properties, changed_keys, plain, refuse_if_blocked
 from resources.session import on_host
 
 Holders = Mapping[str, Mapping[str, str]]  # by network and address: the container
@@ -54,6 +54,9 @@ class AddressesProvider(ResourceProvider):
     """
 
     serialize_as_secret_always = False
+
+    def check(self, _olds: Properties, news: Properties) -> CheckResult:
+        return CheckResult({key: value for key, value in news.items() if key != SEED}, [])
 
     def diff(self, _id: str, olds: Properties, news: Properties) -> DiffResult:
         changed = changed_keys(plain(olds), plain(news), ("holders", "made", "networks"))
