@@ -108,7 +108,7 @@ class DockerHost(pulumi.ComponentResource):
         made = docker.Container(
             self._memory.container(container.name, self.host),
             name=container.name,
-            image=self.images[container.image].image_id,
+            image=_id_of(self.images[container.image], container.image),
             command=list(container.command) or None,
             envs=[_variable(name, value) for name, value in container.environment],
             labels=[
@@ -217,6 +217,16 @@ def _variable(name: str, value: str | Secret) -> pulumi.Input[str]:
     if isinstance(value, Secret):
         return pulumi.Output.secret(f"{name}={value.reveal()}")
     return f"{name}={value}"
+
+
+def _id_of(image: docker.RemoteImage, name: str) -> pulumi.Output[str]:
+    """An image's id; of one that could not be had, its name.
+
+    Else the provider would report that the container lacks an image, instead of the engine skipping it.
+    """
+    return image.image_id.apply(
+        lambda it: it if isinstance(it, str) else name, run_with_unknowns=not pulumi.runtime.is_dry_run()
+    )
 
 
 def _reported(name: str, attachments: Attachments, container: docker.Container) -> pulumi.Output[Any]:

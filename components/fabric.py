@@ -66,7 +66,7 @@ class VlanFabric(pulumi.ComponentResource):
                 plan.host.may_touch_session,
                 found.differences,
                 {
-                    "boot": tuple(map(str, found.host_problems)),
+                    "boot": tuple(map(str, found.problems)) if found.host_problems else (),
                     "addresses": tuple(map(str, found.docker_problems)),
                 },
             )

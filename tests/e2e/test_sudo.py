@@ -24,6 +24,7 @@ FILE = "/etc/sudoers.d/fabric"
 @pytest.fixture
 def fabric(lab: Lab) -> Iterator[Lab]:
     """The lab's hosts with that rule for their user `fabric`, who is in the group `docker`."""
+    lab.reset()  # what another test's stack has left is in its way
     theirs = {host: lab.ssh(host, "cat", FILE, check=True).stdout for host in lab.hosts}
     for host in lab.hosts:
         give(lab, host, RULE)
