@@ -95,7 +95,7 @@ def test_the_first_up_interrupts_nothing_and_says_what_it_took(lab: Lab, by_hand
     heard = pings.communicate(timeout=30)[0]
     counts = re.search(r"(\d+) packets transmitted, (\d+) packets received", heard)
     assert counts is not None, heard
-    assert counts[1] == counts[2]
+    assert int(counts[1]) - int(counts[2]) <= 1  # one may be under way when ping is told to end
     assert int(counts[1]) > 10
 
     for what in ("adopted eth2.10", "adopted docker network mac_net10", "adopted docker container bbox1"):
