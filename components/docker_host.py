@@ -95,7 +95,7 @@ class DockerHost(pulumi.ComponentResource):
         """Run a container on its networks, which are some of `networks`, all of this host's by their names.
 
         It waits for all of them, but refers to none: a network that is replaced has its containers taken off
-        and put on again (`resources.leftovers`), and they run on.
+        and put on again (`resources.docker_hooks`), and they run on.
 
         One that is adopted runs already and is only read: its provider could take it into the state, but
         would then replace it, for what it does not read back. It waits for nothing, because a read that waits

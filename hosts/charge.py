@@ -1,9 +1,9 @@
 """Which resource of a stack's is in charge of an object on a host.
 
 One object can have two resources for a while: the engine makes a replacement before it removes what is
-replaced (`pulumi up --target-replace`, `pulumi state taint`), and a host that gets another name in the
-topology gets all its resources anew. Both are the same link, chain or file. So whoever makes an object
-leaves a mark beside it, and only who finds that very mark, or none, removes the object.
+replaced (`pulumi up --target-replace`, `pulumi state taint`), and both are the same link, chain or file. So
+whoever makes an object leaves a mark beside it, and only who finds that very mark, or none, removes it.
+The boot unit's mark also tells a stack which machine it is (`resources.machines`).
 
 The marks lie in the owner's folder, a small file for each object. Objects of earlier releases have none.
 Nobody holds the host's lock for them: a mark belongs to one object, and the engine never makes and removes

@@ -106,7 +106,7 @@ def _differences(
     if container is None:
         yield f"{name} is not there"
         return
-    yield from container_differences(container, wanted)
+    yield from differences_of_places(container, wanted)
 
 
 ByContainer = dict[str, dict[str, str]]
@@ -129,7 +129,7 @@ async def _of_owner(host: Host, names: Iterable[str], owner: str) -> tuple[Conta
     return await read_containers(host, list(names), owner=owner)
 
 
-def container_differences(
+def differences_of_places(
     container: ContainerFacts, wanted: Mapping[str, IPv4Address | None]
 ) -> Iterator[str]:
     """In what one container is otherwise than wanted, of its places and of its running; a clause each."""

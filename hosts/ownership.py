@@ -1,9 +1,9 @@
 """How an object on a host says that it is ours, and whose.
 
-An owner is `project/stack`, so that two stacks can share a host. A link carries it in its alias, an
-address a protocol number, a firewall chain and rule what `model.firewall` puts there, a docker object
-a label, and every file lies in its owner's folder. Whatever carries none of these is foreign and is
-left alone.
+An owner is `project/stack/word`, with a word that no other stack has (`configuration.unique_owner`), so that
+two stacks can share a host; earlier releases had no word. A link carries the owner in its alias, an address
+a protocol number, a firewall chain and rule what `model.firewall` puts there, a docker object a label, and
+every file lies in its owner's folder. Whatever carries none of these is foreign and is left alone.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ from hosts.adoption import (
     wish_of,
 )
 from hosts.boot import read_boot_unit
-from hosts.containers import container_differences as attachment_differences
-from hosts.containers import interface_differences
+from hosts.containers import differences_of_places, interface_differences
 from hosts.daemon import has_client, without_client
 from hosts.docker import ContainerFacts, NetworkFacts, read_containers, read_networks
 from hosts.docker_rights import foresee_docker_rights
@@ -265,9 +264,7 @@ async def _docker(host: Host, plan: HostPlan, owner: str, taken_over: TakenOver)
         clause
         for want in plan.containers
         if want.name in ours
-        for clause in attachment_differences(
-            ours[want.name], {a.network: a.address for a in want.attachments}
-        )
+        for clause in differences_of_places(ours[want.name], {a.network: a.address for a in want.attachments})
     ]
     moved += await interface_differences(host, ours.values())
     return Findings(

@@ -75,13 +75,13 @@ class HostPlan:
 class Fabric:
     """The whole plan; every host of the topology, in its order, and every endpoint."""
 
-    owner: str  # project/stack
+    owner: str  # in whose name everything is made
     hosts: tuple[HostPlan, ...]
     endpoints: tuple[Endpoint, ...]
 
 
 def plan(topology: Topology, owner: str, remembered: Remembered | None = None) -> Fabric:
-    """The complete plan of a valid topology. `owner` is project/stack; what is `remembered` stays."""
+    """The complete plan of a valid topology. It is the `owner`'s; what is `remembered` stays."""
     addresses = plan_addresses(topology, remembered)
     firewall = plan_firewall(topology, addresses, owner)
     names = link_names(topology)

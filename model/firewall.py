@@ -62,7 +62,7 @@ class Jump:
 class Firewall:
     """Everything that one stack has in one host's tables."""
 
-    owner: str  # project/stack
+    owner: str  # in whose name it is made
     chains: tuple[Chain, ...]
     jumps: tuple[Jump, ...]
 

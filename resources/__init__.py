@@ -3,9 +3,9 @@
 from resources.addresses import Addresses
 from resources.attachments import Attachments
 from resources.boot_unit import BootUnit
+from resources.docker_hooks import make_way, put_back, vacate
 from resources.firewall import Firewall
 from resources.host_ref import HostRef
-from resources.leftovers import make_way, put_back, vacate
 from resources.provider import HostResource
 from resources.stuck import StuckRun
 from resources.sub_interface import SubInterface

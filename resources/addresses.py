@@ -50,7 +50,7 @@ class AddressesProvider(ResourceProvider):
     """Takes a container off a network when its address is meant for another one, or the network is replaced.
 
     In the first case the container itself is about to be removed or replaced: its own address has changed, or
-    it is gone from the plan. In the second it runs on, and is put on the new network (`resources.leftovers`).
+    it is gone from the plan. In the second it runs on, and is put on the new one (`resources.docker_hooks`).
     """
 
     serialize_as_secret_always = False

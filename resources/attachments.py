@@ -15,6 +15,11 @@ from resources.host_ref import HostRef
 from resources.provider import HostProvider, HostResource, Properties
 
 
+def attachments_of(machine: str) -> str:
+    """The resource's name."""
+    return f"{machine}-attachments"
+
+
 class AttachmentsProvider(HostProvider):
     """Sees and mends what the containers' own resources cannot: they do not read their networks back."""
 
@@ -69,7 +74,7 @@ class Attachments(HostResource, module="docker", name="Attachments"):
         }
         super().__init__(
             AttachmentsProvider(),
-            f"{at.machine}-attachments",
+            attachments_of(at.machine),
             at.inputs("attachments")
             | {"containers": containers, "networks": networks, "parents": parents}
             | dict.fromkeys(AttachmentsProvider.reported),

@@ -8,7 +8,7 @@ from pulumi.dynamic import ResourceProvider
 class HoldingsProvider(ResourceProvider):
     """Touches no host, so it goes from the state without a trace.
 
-    What makes way for a docker network is a hook now (`resources.leftovers`), and nothing else is replaced.
+    A hook makes way for a docker network now (`resources.docker_hooks`), and nothing else is replaced.
     """
 
     serialize_as_secret_always = False

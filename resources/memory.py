@@ -121,7 +121,8 @@ def recall(topology: Topology, stack: str, new_owner: str) -> Memory:
     """
     state = read_state(stack)
     owner, machines = state.owner or new_owner, state.machines()
-    used = [host for host in topology.hosts if host.lost or host.name in _used(topology)]
+    known, busy = {(machine.host, machine.address) for machine in machines}, _used(topology)
+    used = [h for h in topology.hosts if h.lost or h.name in busy or (h.name, h.address) in known]
     strange = unknown(used, machines)
     marked: Mapping[str, Marked] = {}
     if strange:

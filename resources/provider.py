@@ -9,9 +9,9 @@ the host shows that differs, a sentence each: so `pulumi refresh` prints the dif
 the next `pulumi up` sees that there is something to mend. And they have a `version`, by which others see
 that something was made or mended.
 
-They have a `mark`, too, drawn when the resource is new. It is left beside the object (`hosts.charge`), and
-the object is removed only by the resource whose mark is there: one that was replaced by itself, or whose
-host has another name now, leaves it alone.
+They have a `mark`, too, made when the resource is new. It is left beside the object (`hosts.charge`), and
+the object is removed only by the resource whose mark is there: one that was replaced by itself leaves it
+alone.
 
 `found` is the same for those who do not refresh: what the program saw to differ when it looked at the host
 before it began. So `pulumi preview` shows it, and `pulumi up` mends it.

@@ -18,6 +18,7 @@ from hosts.survey import Findings
 from model.addresses import HostRange, Remembered
 from model.fabric import HostPlan
 from resources.addresses import addresses_of
+from resources.attachments import attachments_of
 from resources.machines import Machine
 from resources.provider import MARK, VERSION, plain
 
@@ -105,7 +106,7 @@ class State:
 
     def volumes(self, machine: str) -> dict[str, dict[str, str]]:
         """By container and path inside, the volumes that the stack's containers had there."""
-        recorded = (each for each in self.of_type(ATTACHMENTS) if each.name == f"{machine}-attachments")
+        recorded = (each for each in self.of_type(ATTACHMENTS) if each.name == attachments_of(machine))
         return next((each.outputs.get("volumes") or {} for each in recorded), {})
 
     def resource_of(self, container: str) -> str | None:

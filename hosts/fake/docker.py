@@ -181,8 +181,8 @@ class Docker:
             )
         self.networks.remove(found)
         made = self.made_links.pop(found["Id"], None)
-        for link in [link for link in kernel.links.values() if link.name == made] if kernel else ():
-            kernel.delete(link.index)  # type: ignore[union-attr]
+        if kernel and any(link.name == made for link in kernel.links.values()):
+            kernel.delete(kernel.link(str(made)).index)
         return 204, None
 
     def _disconnect(self, name: str, who: str) -> Answer:

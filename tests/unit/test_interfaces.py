@@ -123,7 +123,7 @@ def test_another_network_of_ours_makes_way_if_it_has_what_is_needed(machine: Mac
     assert called(machine).keys() == {"dmz"}
 
 
-def test_what_cannot_be_put_right_is_said(machine: Machine) -> None:
+def test_what_cannot_be_put_right_is_said(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     host = FakeHost("h", machine)
     machine.kernel.delete(machine.kernel.link("eth2.1").index)
     add_link(machine, 1)
@@ -135,7 +135,7 @@ def test_what_cannot_be_put_right_is_said(machine: Machine) -> None:
             return 2, "", "RTNETLINK answers: Operation not supported\n"
         return run(argv, stdin)
 
-    machine.run = refusing  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(machine, "run", refusing)
     with pytest.raises(HostError) as caught:
         do(ensure_attached(host, WANTED, OWNER))
     assert str(caught.value) == (

@@ -24,9 +24,8 @@ from hosts.leftovers import make_way_for_network, remove_leftover_container, vac
 from model.fabric import HostPlan
 from resources.host_ref import HostRef
 from resources.session import session
+from resources.state import CONTAINER, NETWORK
 
-CONTAINER = "docker:index/container:Container"
-NETWORK = "docker:index/network:Network"
 AT_MOST = 3  # failures of one removal
 
 T = TypeVar("T")
