@@ -10,7 +10,7 @@ from model import summary
 from model.errors import Place, TopologyError
 from model.fabric import plan
 from model.reachability import check_expectations, report
-from resources.address_news import address_news
+from resources.address_news import address_news, exposed
 from resources.memory import recall
 from resources.preflight import ask_hosts
 
@@ -30,7 +30,7 @@ asked = ask_hosts(fabric, topology.ssh_config, memory)
 from components import VlanFabric  # noqa: E402 - it takes its time to load, and so do the hosts to answer
 
 truth, answers = report(topology, fabric), asked.result()
-answers.tell(memory, address_news(topology, fabric, memory))
+answers.tell(memory, address_news(topology, fabric, memory), exposed(topology, fabric))
 built = VlanFabric(topology, fabric, memory, answers.findings, configured=unwritten)
 
 pulumi.export("container_ips", built.container_ips)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -26,8 +26,10 @@ class Answers:
     findings: Mapping[str, Findings]  # by host
     warnings: tuple[HostError, ...]  # what may have passed by the time: hosts and daemons that do not answer
 
-    def tell(self, memory: Memory, news: str = "") -> None:
+    def tell(self, memory: Memory, news: str = "", risks: Iterable[str] = ()) -> None:
         """Say, in a preview too, what no resource shows; `news` is what there is to say besides.
+
+        `risks` are what only a preview warns of, because they are there before and after a run.
 
         Raises RunError if there are problems: nothing is touched then. If the engine is to continue on
         errors, problems of one host are left to its resources, so that those of the others are made.
@@ -37,6 +39,8 @@ class Answers:
             raise pulumi.RunError("\n".join(map(str, problems)))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
+        for risk in risks if pulumi.runtime.is_dry_run() else ():
+            pulumi.log.warn(risk)
         if news:
             pulumi.log.info(news)
         for host, found in self.findings.items():
