@@ -67,7 +67,8 @@ async def make_way_for_network(
                     f"name the network otherwise, or remove it: docker network rm {name}",
                 )
             continue
-        held = network.parent == parent or any(a.overlaps(b) for a in network.subnets for b in subnets)
+        held = parent is not None and network.parent == parent
+        held = held or any(a.overlaps(b) for a in network.subnets for b in subnets)
         if network.name == name or held:
             done += (await vacate(host, network, owner)).done
             await remove_network(host, network)

@@ -69,7 +69,7 @@ class Findings:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     news: tuple[str, ...] = ()  # what is going to happen and no resource shows, a clause each
     identity: str = ""  # see `hosts.identity`; equal ones are one machine
-    docker_problems: tuple[HostError, ...] = ()  # the same, of docker's objects alone
+    docker_problems: tuple[HostError, ...] = ()  # what stands in the way of docker's objects alone
 
     @property
     def problems(self) -> tuple[HostError, ...]:

@@ -6,18 +6,30 @@ that people start by hand on the same network, every host gets a slice of the su
 
 How a subnet is divided. The lower half belongs to nobody; it is the place for static addresses. The
 upper half is cut into slices of equal size, as many as their number is close to their size: 16 slices
-of 8 addresses in a /24, 256 of 128 in a /16. The division depends on the prefix length alone.
+of 8 addresses in a /24, 256 of 128 in a /16. Every slice has two equal parts: the first is for automatic
+addresses of the host that has it, the second is what this host's Docker may hand out by itself. A Docker that
+handed out an address of ours while its container is stopped or not yet made would be in that one's way. A
+slice of one address has no second part. The division depends on the prefix length alone, but where the second
+part is the gateway alone, the parts are exchanged.
 
 How things choose. Hosts choose slices and containers choose addresses by the same rule: everyone has
 an order of preference, made from a hash of its own name, and in the order of the file everyone takes
-the first that nobody has yet. Static addresses are taken before anyone chooses. A container prefers
-its host's slice, then the lower half, then the rest, so that it is served while there is any address.
+the first that nobody has yet. Static addresses are taken before anyone chooses. A container prefers its
+host's own part, then the lower half, then the first part of any slice, then whatever no Docker may hand out.
+Only when all these are taken it gets what one may, so that it is served while there is any address.
 
 The stack's state remembers what was given (`Remembered`). With it nothing ever moves: not through removal,
 insertion, another order, scaling, a move to another host, or hosts that come and go. What is remembered is
 taken before anyone chooses. An address is free again when its container is gone from the file. A range that
-was given to a Docker stays as it is, because any change of it replaces the docker network, and what is new is
-not chosen from one while there is anything else.
+was given to a Docker stays as it is, because any change of it replaces the docker network; it may be a whole
+slice, as earlier releases gave them, and then its host has no part of its own. What is new is chosen by the
+same rule as in a first run.
+
+What holds (each a property test):
+
+- No automatic address is chosen from what a Docker may hand out while any other one is free.
+- Forgetting any part of what was given, all of one host for instance, changes nothing if nothing else does:
+  who chooses again finds all that taken which was taken before, and his own choice free.
 
 What holds without a memory, in a first run (each a property test):
 
@@ -25,6 +37,8 @@ What holds without a memory, in a first run (each a property test):
   moves nothing: networks are independent of each other.
 - A container, static or not, or a host that is inserted anywhere moves nothing, unless what it takes was
   in use: then it moves that one user, and whom this one displaces in turn.
+- Where the first three quarters of a subnet are full, a host's first container moves others, too: those who
+  have second parts of slices, because one of these is then for a Docker to hand out.
 - Removing and adding again gives the same plan: it depends on the present file only.
 
 What must have a certain address gets a static one; that holds whatever is declared around it, and an
@@ -33,7 +47,7 @@ automatic one that had it before makes way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network
@@ -86,39 +100,34 @@ def plan_addresses(topology: Topology, remembered: Remembered | None = None) -> 
     remembered = remembered or Remembered()
     members = _members(topology)
     host_names = [host.name for host in topology.hosts]
-    slots_by_count: dict[int, Mapping[str, int]] = {}
     addresses: dict[tuple[str, str], IPv4Address] = {}
     ranges: dict[tuple[str, str], HostRange] = {}
     for network in topology.networks:
-        division = _Division.of(network.subnet)
-        if division.slices not in slots_by_count:
-            slots_by_count[division.slices] = _choose_slices(host_names, division.slices)
-        here = members[network.name]
-        given = {
-            host: range_
-            for (host, name), range_ in remembered.ranges.items()
-            if name == network.name and range_.ip_range.subnet_of(network.subnet)
-        }
-        slots = slots_by_count[division.slices]
-        if given:
-            slots = _beside_given(host_names, division, network, given)
+        here, given = members[network.name], _given(network, remembered)
+        division = _Division.of(network)
+        slots = _slots(host_names, division, network, given)
+        using = list(dict.fromkeys(member.host for member in here))
+        new = {host: slots.get(host) for host in using if host not in given}
+        handed_out = [_reach(network, each.ip_range) for each in given.values()]
+        handed_out += [division.handed_out(slot) for slot in new.values() if slot is not None]
         kept = _kept(network, here, remembered)
-        chosen = _choose_addresses(network, division, slots, here, kept, given)
+        chosen = _choose_addresses(network, division, slots, here, kept, handed_out)
         for member, offset in zip(here, chosen, strict=True):
             addresses[member.container, network.name] = network.subnet[offset]
-        for host, host_range in _ranges(network, division, slots, here, chosen):
-            ranges[host, network.name] = given.get(host, host_range)
+        made = _ranges(network, division, new, here, chosen)
+        for host in using:
+            ranges[host, network.name] = given[host] if host in given else made[host]
     return AddressPlan(addresses, ranges)
 
 
 def slices(topology: Topology, network: Network) -> Mapping[str, IPv4Network]:
-    """The slice of every host that has one, whether or not it uses the network; all are disjoint.
+    """The slice of every host, whether or not it uses the network, in a first run; all are disjoint.
 
     Where there are more hosts than slices, those that find none left are not in the mapping.
     """
-    division = _Division.of(network.subnet)
-    slots = _choose_slices([host.name for host in topology.hosts], division.slices)
-    return {host: division.slice(network.subnet, slot) for host, slot in slots.items()}
+    division = _Division.of(network)
+    slots = _slots([host.name for host in topology.hosts], division, network, {})
+    return {host: _block(network, division.slice(slot)) for host, slot in slots.items()}
 
 
 @dataclass(frozen=True)
@@ -132,31 +141,50 @@ class _Member:
 
 @dataclass(frozen=True)
 class _Division:
-    """How a subnet is cut; all numbers are powers of two."""
+    """How a subnet is cut, in offsets; all numbers but the gateway's are powers of two."""
 
     size: int  # addresses in the subnet
     slices: int  # how many of them, in the upper half
+    gateway: int
 
     @classmethod
-    def of(cls, subnet: IPv4Network) -> _Division:
-        host_bits = 32 - subnet.prefixlen
-        return cls(1 << host_bits, 1 << (host_bits // 2))
+    def of(cls, network: Network) -> _Division:
+        host_bits = 32 - network.subnet.prefixlen
+        gateway = int(network.gateway) - int(network.subnet.network_address)
+        return cls(1 << host_bits, 1 << (host_bits // 2), gateway)
+
+    @property
+    def half(self) -> int:
+        """Where the upper half begins."""
+        return self.size // 2
 
     @property
     def slice_size(self) -> int:
-        return max(self.size // 2 // self.slices, 1)
-
-    def first(self, slot: int) -> int:
-        """Offset of a slice in the subnet."""
-        return self.size // 2 + slot * self.slice_size
+        return max(self.half // self.slices, 1)
 
     def slot(self, offset: int) -> int:
-        """The slice that an offset in the upper half is in."""
-        return (offset - self.size // 2) // self.slice_size
+        """The number of the slice that an offset in the upper half is in."""
+        return (offset - self.half) // self.slice_size
 
-    def slice(self, subnet: IPv4Network, slot: int) -> IPv4Network:
-        length = 33 - self.slice_size.bit_length()
-        return IPv4Network((int(subnet.network_address) + self.first(slot), length))
+    def slice(self, slot: int) -> range:
+        first = self.half + slot * self.slice_size
+        return range(first, first + self.slice_size)
+
+    def own(self, slot: int) -> range:
+        """The part for the automatic addresses of the slice's host."""
+        return self._parts(slot)[0]
+
+    def handed_out(self, slot: int) -> range:
+        """The part that the Docker of the slice's host may hand out; empty if there is none."""
+        return self._parts(slot)[1]
+
+    def _parts(self, slot: int) -> tuple[range, range]:
+        whole = self.slice(slot)
+        middle = whole.start + (self.slice_size + 1) // 2
+        first, second = range(whole.start, middle), range(middle, whole.stop)
+        # The gateway alone is the range of who has no slice; nobody could tell the two.
+        exchanged = second == range(self.gateway, self.gateway + 1)
+        return (second, first) if exchanged else (first, second)
 
 
 def _members(topology: Topology) -> dict[str, list[_Member]]:
@@ -189,23 +217,52 @@ def _choose_slices(hosts: Iterable[str], count: int, barred: Iterable[int] = ())
     return slots
 
 
-def _beside_given(
+def _given(network: Network, remembered: Remembered) -> Mapping[str, HostRange]:
+    """What every host's Docker was given on a network, by host."""
+    return {
+        host: range_
+        for (host, name), range_ in remembered.ranges.items()
+        if name == network.name and range_.ip_range.subnet_of(network.subnet)
+    }
+
+
+def _slots(
     hosts: Iterable[str], division: _Division, network: Network, given: Mapping[str, HostRange]
 ) -> Mapping[str, int]:
-    """The slices of the hosts whose Docker was given none yet: none meets what another one has."""
-    half = division.size // 2
+    """The slice of every host that has one.
+
+    A host whose Docker was given the second part of a slice has that slice. Those whose Docker was given
+    nothing yet choose slices that meet no given range.
+    """
+    slots: dict[str, int] = {}
     barred: set[int] = set()
-    for reach in (_reach(network, each.ip_range) for each in given.values()):
-        upper = range(max(reach.start, half), reach.stop)
-        if upper:
-            barred.update(range(division.slot(upper[0]), division.slot(upper[-1]) + 1))
-    return _choose_slices([host for host in hosts if host not in given], division.slices, barred)
+    for host, range_ in given.items():
+        met = _met(division, network, range_.ip_range)
+        barred.update(met)
+        if met and division.handed_out(met[0]) == _reach(network, range_.ip_range):
+            slots[host] = met[0]
+    chosen = _choose_slices([host for host in hosts if host not in given], division.slices, barred)
+    return {**slots, **chosen}
+
+
+def _met(division: _Division, network: Network, given: IPv4Network) -> range:
+    """The slices that a given range meets: none if it is the gateway alone."""
+    reach = _reach(network, given)
+    first = max(reach.start, division.half)
+    if first >= reach.stop or given == IPv4Network(network.gateway):
+        return range(0)
+    return range(division.slot(first), division.slot(reach[-1]) + 1)
 
 
 def _reach(network: Network, range_: IPv4Network) -> range:
     """The offsets in the subnet that a range covers."""
     first = int(range_.network_address) - int(network.subnet.network_address)
     return range(first, first + range_.num_addresses)
+
+
+def _block(network: Network, reach: range) -> IPv4Network:
+    """The range that covers these offsets, a power of two of them."""
+    return IPv4Network((int(network.subnet.network_address) + reach.start, 33 - len(reach).bit_length()))
 
 
 def _kept(network: Network, members: Iterable[_Member], remembered: Remembered) -> Mapping[str, int]:
@@ -229,67 +286,72 @@ def _choose_addresses(
     slots: Mapping[str, int],
     members: Iterable[_Member],
     kept: Mapping[str, int],
-    given: Mapping[str, HostRange],
+    handed_out: Collection[range],
 ) -> list[int]:
     """The offset in the subnet for each member, in order."""
+    members = list(members)
     base = int(network.subnet.network_address)
-    taken = {0, division.size - 1, int(network.gateway) - base}
-    taken.update(int(member.static) - base for member in members if member.static is not None)
-    taken.update(kept.values())
-    handed_out = [_reach(network, each.ip_range) for each in given.values()]
+    had = {m.container: int(m.static) - base for m in members if m.static is not None}
+    had.update(kept)
+    taken = {0, division.size - 1, division.gateway, *had.values()}
     chosen = []
     for member in members:
-        if member.static is not None:
-            chosen.append(int(member.static) - base)
-            continue
-        if member.container in kept:
-            chosen.append(kept[member.container])
-            continue
-        # With a memory its host's slice may be in a Docker's hands already, its own host's or another one's.
-        slot = None if given else slots.get(member.host)
-        apart = (o for o in _offsets(member, division, slot) if not any(o in each for each in handed_out))
-        offset = next(o for o in chain(apart, _offsets(member, division, slot)) if o not in taken)
-        taken.add(offset)
+        offset = had.get(member.container)
+        if offset is None:
+            offset = _choose(member, division, slots.get(member.host), taken, handed_out)
+            taken.add(offset)
         chosen.append(offset)
     return chosen
 
 
+def _choose(
+    member: _Member,
+    division: _Division,
+    slot: int | None,
+    taken: Container[int],
+    handed_out: Collection[range],
+) -> int:
+    """What the container prefers of all that is free; what a Docker may hand out comes last."""
+
+    def free() -> Iterator[int]:
+        return (offset for offset in _offsets(member, division, slot) if offset not in taken)
+
+    apart = (offset for offset in free() if not any(offset in each for each in handed_out))
+    return next(chain(apart, free()))
+
+
 def _offsets(member: _Member, division: _Division, slot: int | None) -> Iterator[int]:
-    """Where a container would like to be: its host's slice, then the lower half, then anywhere."""
+    """Where a container would like to be: its host's part, the lower half, first parts, anywhere."""
     if slot is not None:
-        first = division.first(slot)
-        yield from (first + offset for offset in _preferences(member.container, division.slice_size))
-    yield from _preferences(member.container, division.size // 2)
-    yield from _preferences(member.container, division.size)
+        own = division.own(slot)
+        yield from (own.start + offset for offset in _preferences(member.container, len(own)))
+    yield from _preferences(member.container, division.half)
+    upper = [division.half + offset for offset in _preferences(member.container, division.half)]
+    yield from (offset for offset in upper if offset in division.own(division.slot(offset)))
+    yield from upper
 
 
 def _ranges(
     network: Network,
     division: _Division,
-    slots: Mapping[str, int],
+    slots: Mapping[str, int | None],
     members: list[_Member],
     chosen: list[int],
-) -> Iterator[tuple[str, HostRange]]:
-    """The range of every host that runs one of the members."""
+) -> Mapping[str, HostRange]:
+    """The ranges of the hosts, which have these slices."""
     inside: dict[int, list[tuple[_Member, int]]] = {}
     for member, offset in zip(members, chosen, strict=True):
-        slot = (offset - division.size // 2) // division.slice_size
-        inside.setdefault(slot, []).append((member, offset))
-    for host in dict.fromkeys(member.host for member in members):
-        if host not in slots:
-            # Every slice is someone else's. A range of the gateway alone makes Docker refuse to choose an
-            # address; without any range it would choose one that another host may have chosen too.
-            yield host, HostRange(IPv4Network(network.gateway), ())
-            continue
-        slot = slots[host]
-        yield (
-            host,
-            HostRange(
-                division.slice(network.subnet, slot),
-                tuple(
-                    (member.container, network.subnet[offset])
-                    for member, offset in inside.get(slot, ())
-                    if member.host != host
-                ),
-            ),
-        )
+        inside.setdefault(division.slot(offset), []).append((member, offset))
+    ranges = {}
+    for host, slot in slots.items():
+        # Every slice may be someone else's. A range of the gateway alone makes Docker refuse to choose an
+        # address; without any range it would choose one that another host may have chosen too.
+        ranges[host] = HostRange(IPv4Network(network.gateway), ())
+        if slot is not None and (part := division.handed_out(slot)):
+            others = tuple(
+                (member.container, network.subnet[offset])
+                for member, offset in inside.get(slot, ())
+                if member.host != host and offset in part
+            )
+            ranges[host] = HostRange(_block(network, part), others)
+    return ranges

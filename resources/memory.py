@@ -82,10 +82,10 @@ class Memory:
     def holders(self) -> dict[str, set[str]]:
         """The hosts on which each container was, by their present keys."""
         hosts = {machine: host for host, machine in self.machines.items()}
-        found: dict[str, set[str]] = {}
-        for container, machine in self.state.holders():
-            found.setdefault(container, set()).add(hosts.get(machine, machine))
-        return found
+        return {
+            container: {hosts.get(machine, machine) for machine in machines}
+            for container, machines in self.state.holders.items()
+        }
 
     def volumes(self, host: str) -> dict[str, dict[str, str]]:
         """By container and path inside, the volumes that the stack's containers had on that host."""

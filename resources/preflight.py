@@ -16,7 +16,7 @@ from hosts.errors import ConflictError, HostError, makes_no_sense
 from hosts.survey import Findings, survey
 from model.fabric import Fabric, HostPlan
 from model.topology import Topology
-from resources.address_news import address_news
+from resources.address_news import address_news, exposed
 from resources.memory import Memory
 from resources.session import session, target
 
@@ -43,6 +43,8 @@ class Answers:
             raise pulumi.RunError("\n".join([*map(str, problems), *_former_selves(problems, memory.owner)]))
         for warning in self.warnings:
             pulumi.log.warn(str(warning))
+        for risk in exposed(topology, fabric) if pulumi.runtime.is_dry_run() else ():
+            pulumi.log.warn(risk)  # it is there before and after a run
         if news := address_news(topology, fabric, memory):
             pulumi.log.info(news)
         if left := "\n  ".join(memory.left_behind(topology)):

@@ -7,6 +7,7 @@ import json
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from operator import itemgetter
 from types import MappingProxyType
@@ -88,21 +89,19 @@ class State:
         """Whether there is a resource of that type and name."""
         return any(each.name == name for each in self.of_type(type_))
 
-    def holders(self) -> Iterator[tuple[str, str]]:
-        """(container, machine) wherever one was planned that has an address."""
+    @cached_property
+    def holders(self) -> Mapping[str, frozenset[str]]:
+        """The machines on which each container was planned that has an address."""
+        found: dict[str, set[str]] = {}
         for each in self.of_type(ADDRESSES):
             for holders in (each.outputs.get("holders") or {}).values():
                 for container in holders.values():
-                    yield container, each.name.removesuffix(addresses_of(""))
+                    found.setdefault(container, set()).add(each.name.removesuffix(addresses_of("")))
+        return {container: frozenset(machines) for container, machines in found.items()}
 
     def is_on(self, machine: str, container: str) -> bool:
         """Whether that container is recorded, and was last planned on that machine."""
-        return self.resource_of(container) is not None and any(
-            container in holders.values()
-            for each in self.of_type(ADDRESSES)
-            if each.name == addresses_of(machine)
-            for holders in (each.outputs.get("holders") or {}).values()
-        )
+        return container in self._resources_of and machine in self.holders.get(container, ())
 
     def volumes(self, machine: str) -> dict[str, dict[str, str]]:
         """By container and path inside, the volumes that the stack's containers had there."""
@@ -111,7 +110,11 @@ class State:
 
     def resource_of(self, container: str) -> str | None:
         """The name of the resource that a container has; None if it has none."""
-        return next((r.name for r in self.of_type(CONTAINER) if r.outputs.get("name") == container), None)
+        return self._resources_of.get(container)
+
+    @cached_property
+    def _resources_of(self) -> Mapping[str, str]:
+        return {str(each.outputs.get("name")): each.name for each in self.of_type(CONTAINER)}
 
     def made_anew(self, machine: str, plan: HostPlan, found: Findings) -> dict[str, int]:
         """How often each docker object of a machine was gone, the ones included that are gone now.

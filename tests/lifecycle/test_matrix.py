@@ -8,7 +8,6 @@ touched; and the next preview has nothing to do.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -141,22 +140,6 @@ REFUSED = {
 }
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What an operation still costs that it should not."""
-
-    reason: str
-    looks: str  # a pattern for each complaint; any other one is another failure
-
-
-FORGOTTEN = Failure(
-    "automatic addresses of a single host that the state has forgotten are chosen anew",
-    r"host\d: host\d container (pg|cache) has .* instead of .*"
-    r"|host\d: it shows: docker container /(pg|cache) runs .*",
-)
-KNOWN_FAILURES = {("destroy --target", kind): FORGOTTEN for kind in (DOCKER_HOST, BOOT, ADDRESSES)}
-
-
 def options(option: str, state: State, chosen: Chosen) -> list[str]:
     return [word for urn in urns_of(state, chosen) for word in (option, urn)]
 
@@ -257,8 +240,7 @@ def rounds(operation: str) -> Iterator[Chosen]:
 
 def promised(operation: str, chosen: Chosen) -> Chosen:
     """Those of a round that are expected to succeed."""
-    apart = KNOWN_FAILURES.keys() | REFUSED.keys()
-    return {kind: name for kind, name in chosen.items() if (operation, kind) not in apart}
+    return {kind: name for kind, name in chosen.items() if (operation, kind) not in REFUSED}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -280,27 +262,6 @@ def test_an_operation_costs_nothing_but_what_it_is_about(
 
 def name_of(kind: str) -> dict[str, str]:
     return {kind: next(chosen[kind] for chosen in ROUNDS if kind in chosen)}
-
-
-@pytest.mark.parametrize(
-    ("operation", "kind"),
-    [
-        pytest.param(
-            *case, marks=pytest.mark.xfail(strict=True, reason=failure.reason, raises=AssertionError)
-        )
-        for case, failure in KNOWN_FAILURES.items()
-    ],
-)
-def test_what_an_operation_still_costs(
-    project: Project, docked: dict[str, FakeHost], operation: str, kind: str
-) -> None:
-    if (up := project.up()).status:
-        pytest.fail(up.output)  # no AssertionError: that would be expected
-    wrong = attempt(project, docked, operation, exported(project), name_of(kind))
-    looks = KNOWN_FAILURES[operation, kind].looks
-    if other := [each for each in wrong if not re.fullmatch(looks, each, re.DOTALL)]:
-        pytest.fail("\n".join(other))
-    assert not wrong, "\n".join(wrong)
 
 
 def test_what_the_engine_refuses_costs_nothing(project: Project, docked: dict[str, FakeHost]) -> None:

@@ -90,3 +90,19 @@ def test_a_preview_shows_no_secret(project: Project, tmp_path: Path) -> None:
     shown = project.preview().check().output
     assert re.search(r"envs +: \[secret\]", shown), shown
     assert WORD not in shown
+
+
+def test_a_preview_warns_of_an_address_that_docker_may_hand_out(project: Project, tmp_path: Path) -> None:
+    for name in ("router", "host1"):
+        with FakeHost(name, path=tmp_path / f"{name}.json").machine() as machine:
+            machine.docker = Docker()
+    full = copy.deepcopy(TOPOLOGY)
+    full["networks"]["web"]["subnet"] = "172.16.10.0/28"
+    site = {"host": "host1", "network": "web", "image": "nginx"}
+    full["containers"] = {"site": site | {"replicas": 12}}
+    project.write(full)
+    warning = "warning: automatic addresses that their host's Docker may hand out"
+    assert warning not in project.preview().check().output
+    full["containers"]["site"]["replicas"] = 13  # as many as there are addresses
+    project.write(full)
+    assert f"{warning} to somebody else" in project.preview().check().output

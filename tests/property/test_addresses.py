@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, DrawFn
 
-from model.addresses import AddressPlan, Remembered, capacity, capacity_problem, plan_addresses, slices
+from model.addresses import (
+    AddressPlan,
+    HostRange,
+    Remembered,
+    capacity,
+    capacity_problem,
+    plan_addresses,
+    slices,
+)
 from model.topology import Attachment, Container, Host, Network, Topology, Trunk
 from tests.strategies import topologies
 
@@ -32,7 +40,8 @@ def crowded(draw: DrawFn) -> Topology:
         network = Network(f"net{number}", number, subnet, gateway)
         networks.append(network)
         free = [address for address in subnet.hosts() if address != gateway]
-        count = draw(st.integers(0, len(free)) | st.just(len(free)))
+        nearly = st.integers(len(free) * 3 // 4, len(free))  # then the order of second parts counts
+        count = draw(st.integers(0, len(free)) | nearly | st.just(len(free)))
         statics = draw(st.lists(st.sampled_from(free), unique=True, max_size=count))
         for i in range(count):
             address = statics[i] if i < len(statics) else None
@@ -109,17 +118,55 @@ def test_static_addresses_are_kept(topology: Topology) -> None:
 
 
 @given(any_topology)
-def test_automatic_addresses_come_from_the_slice_of_their_host_while_it_has_any(topology: Topology) -> None:
+def test_automatic_addresses_are_their_host_s_own_while_it_has_any(topology: Topology) -> None:
+    """Its own is the part of its slice that its Docker may not hand out."""
     plan = plan_addresses(topology)
     hosts = {container.name: container.host for container in topology.containers}
     for network in topology.networks:
-        taken = {address for (_, name), address in plan.addresses.items() if name == network.name}
-        taken |= {network.gateway, network.subnet.network_address, network.subnet.broadcast_address}
+        taken = unavailable(plan, network)
         of_hosts = slices(topology, network)
-        for (container, name), static in declared(topology).items():
-            own = of_hosts.get(hosts[container])
-            if name == network.name and static is None and own is not None:
-                assert plan.addresses[container, name] in own or taken.issuperset(own)
+        for container in automatic(topology, network):
+            if slice_ := of_hosts.get(hosts[container]):
+                handed_out = plan.ranges[hosts[container], network.name].ip_range
+                own = {address for address in slice_ if address not in handed_out}
+                assert plan.addresses[container, network.name] in own or own <= taken
+
+
+@given(any_topology)
+def test_what_a_docker_may_hand_out_is_chosen_only_when_all_else_is_taken(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    for network in topology.networks:
+        chosen = {plan.addresses[container, network.name] for container in automatic(topology, network)}
+        assert_apart(chosen, plan, network)
+
+
+def assert_apart(chosen: set[IPv4Address], plan: AddressPlan, network: Network) -> None:
+    """None of them is in a range, or everything that is in none is taken."""
+    ranges = ranges_of(plan, network)
+    if any(address in range_ for address in chosen for range_ in ranges):
+        taken = unavailable(plan, network)
+        assert all(a in taken or any(a in range_ for range_ in ranges) for a in network.subnet)
+
+
+def automatic(topology: Topology, network: Network) -> list[str]:
+    """The containers that have no static address on a network."""
+    return [
+        container
+        for (container, on), static in declared(topology).items()
+        if on == network.name and not static
+    ]
+
+
+def unavailable(plan: AddressPlan, network: Network) -> set[IPv4Address]:
+    """What nobody can be given any more."""
+    taken = {address for (_, name), address in plan.addresses.items() if name == network.name}
+    return taken | {network.gateway, network.subnet.network_address, network.subnet.broadcast_address}
+
+
+def ranges_of(plan: AddressPlan, network: Network) -> list[IPv4Network]:
+    """What the Dockers may hand out, but for those that may hand out nothing."""
+    ranges = [each.ip_range for (_, name), each in plan.ranges.items() if name == network.name]
+    return [each for each in ranges if each != IPv4Network(network.gateway)]
 
 
 @given(any_topology)
@@ -133,14 +180,21 @@ def test_slices_are_disjoint_parts_of_the_upper_half(topology: Topology) -> None
 
 @given(any_topology)
 def test_docker_may_only_hand_out_what_is_its_host_s_own(topology: Topology) -> None:
-    """The range is the host's slice, or nothing but the gateway; all others' addresses in it are kept out."""
+    """The range is half of its slice, or the gateway alone; all others' addresses in it are kept out."""
     plan = plan_addresses(topology)
     hosts = {container.name: container.host for container in topology.containers}
     assert plan.ranges.keys() == {(hosts[container], network) for container, network in plan.addresses}
+    for network in topology.networks:
+        ranges = ranges_of(plan, network)
+        assert not any(a.overlaps(b) for i, a in enumerate(ranges) for b in ranges[:i])
     for (host, name), host_range in plan.ranges.items():
         network = topology.network(name)
         own = slices(topology, network).get(host)
-        assert host_range.ip_range == (own or IPv4Network(network.gateway))
+        if own is None or own.num_addresses == 1:
+            assert host_range.ip_range == IPv4Network(network.gateway)
+        else:
+            assert host_range.ip_range in own.subnets()
+            assert host_range.ip_range != IPv4Network(network.gateway)
         others = {
             (container, address)
             for (container, on), address in plan.addresses.items()
@@ -156,29 +210,53 @@ def test_an_appended_container_moves_nobody(topology: Topology, data: DataObject
     larger = with_container(data, topology, position=len(topology.containers))
     if larger is not None:
         before, after = plan_addresses(topology), plan_addresses(larger)
-        if larger.containers[-1].attachments[0].address is None:
+        newcomer = larger.containers[-1]
+        if newcomer.attachments[0].address is None and before.ranges.keys() == after.ranges.keys():
             assert not moved(before, after)
-        assert_only_displaced(before, after, "newcomer")
+        assert_only_displaced(before, after, newcomer, larger)
 
 
 @given(any_topology, st.data())
 def test_an_inserted_container_moves_only_whom_it_displaces(topology: Topology, data: DataObject) -> None:
-    larger = with_container(data, topology, position=data.draw(st.integers(0, len(topology.containers))))
+    position = data.draw(st.integers(0, len(topology.containers)))
+    larger = with_container(data, topology, position=position)
     if larger is not None:
-        assert_only_displaced(plan_addresses(topology), plan_addresses(larger), "newcomer")
+        newcomer = larger.containers[position]
+        assert_only_displaced(plan_addresses(topology), plan_addresses(larger), newcomer, larger)
 
 
-def assert_only_displaced(before: AddressPlan, after: AddressPlan, newcomer: str) -> None:
-    """Nobody moved whose address was not taken by the newcomer, or by somebody who had to move."""
+def assert_only_displaced(
+    before: AddressPlan, after: AddressPlan, newcomer: Container, topology: Topology
+) -> None:
+    """Nobody moved whose address was not taken by the newcomer, or by somebody who had to move.
+
+    Where the newcomer has its host's Docker hand out a part, those may move who have second parts of slices.
+    """
     holders = {(network, address): name for (name, network), address in after.addresses.items()}
     gone = moved(before, after)
-    for (_, network), address in gone.items():
-        holder = holders.get((network, address))
+    for (_, name), address in gone.items():
+        network = topology.network(name)
+        if before.ranges.keys() != after.ranges.keys() and second_part(network, address):
+            continue
+        holder = holders.get((name, address))
         assert holder is not None
-        assert holder == newcomer or (holder, network) in gone
-    taken = {(network, address) for (name, network), address in after.addresses.items() if name == newcomer}
-    if taken.isdisjoint((network, address) for (_, network), address in before.addresses.items()):
+        assert holder == newcomer.name or (holder, name) in gone
+    taken = {(name, address) for (who, name), address in after.addresses.items() if who == newcomer.name}
+    if before.ranges.keys() == after.ranges.keys() and taken.isdisjoint(
+        (network, address) for (_, network), address in before.addresses.items()
+    ):
         assert not gone
+
+
+def second_part(network: Network, address: IPv4Address) -> bool:
+    """Whether it is in the second part of a slice, where the gateway alone is none."""
+    half, bits = network.subnet.num_addresses // 2, 32 - network.subnet.prefixlen
+    slice_size = half >> (bits // 2)
+    offset, gateway = (int(each) - int(network.subnet[half]) for each in (address, network.gateway))
+    if offset < 0 or slice_size < 2:
+        return False
+    exchanged = slice_size == 2 and gateway > 0 and gateway % 2 == 1 and offset == gateway - 1
+    return exchanged or offset % slice_size >= slice_size // 2
 
 
 @given(any_topology, st.data())
@@ -237,6 +315,50 @@ def test_with_a_memory_nothing_ever_moves(before: Topology, data: DataObject) ->
         assert all(address in network.subnet.hosts() for address in used)
     for place, range_ in second.ranges.items():
         assert range_ == first.ranges.get(place, range_)
+
+
+@given(any_topology, st.data())
+def test_what_is_new_keeps_out_of_what_any_docker_was_given(before: Topology, data: DataObject) -> None:
+    """Of whole slices, too, as earlier releases gave them."""
+    first = plan_addresses(before)
+    whole = data.draw(st.booleans())
+    given_ = {
+        (host, name): HostRange(slices(before, before.network(name))[host], ())
+        if whole and host in slices(before, before.network(name))
+        else range_
+        for (host, name), range_ in first.ranges.items()
+    }
+    new = [
+        replace(container, name=f"new-{container.name}") if data.draw(st.booleans()) else container
+        for container in before.containers
+    ]
+    after = replace(before, containers=tuple(new))
+    second = plan_addresses(after, Remembered(first.addresses, given_))
+    for network in after.networks:
+        chosen = {
+            second.addresses[container, network.name]
+            for container in automatic(after, network)
+            if (container, network.name) not in first.addresses
+        }
+        assert_apart(chosen, second, network)
+
+
+@given(any_topology, st.data())
+def test_forgetting_any_part_of_what_was_given_changes_nothing(topology: Topology, data: DataObject) -> None:
+    """All of one host is such a part."""
+    plan = plan_addresses(topology)
+    hosts = {container.name: container.host for container in topology.containers}
+    forgotten = data.draw(st.sampled_from(topology.hosts)).name
+    without = Remembered(
+        {who: address for who, address in plan.addresses.items() if hosts[who[0]] != forgotten},
+        {place: range_ for place, range_ in plan.ranges.items() if place[0] != forgotten},
+    )
+    assert plan_addresses(topology, without) == plan
+    part = Remembered(
+        {who: address for who, address in plan.addresses.items() if data.draw(st.booleans())},
+        {place: range_ for place, range_ in plan.ranges.items() if data.draw(st.booleans())},
+    )
+    assert plan_addresses(topology, part) == plan
 
 
 @given(any_topology)

@@ -35,7 +35,7 @@ NETWORK10: dict[str, Any] = {
     "Labels": {},
     "IPAM": {
         "Driver": "default",
-        "Config": [{"Subnet": "172.16.10.0/24", "IPRange": "172.16.10.168/29", "Gateway": "172.16.10.1"}],
+        "Config": [{"Subnet": "172.16.10.0/24", "IPRange": "172.16.10.172/30", "Gateway": "172.16.10.1"}],
     },
 }
 BBOX1: dict[str, Any] = {
@@ -210,7 +210,7 @@ def test_what_no_promise_rests_on_is_kept_and_named_without_values() -> None:
     found = look(wanted, network, BBOX1)
     assert found.problems == ()
     assert [each.kept for each in found.adoptions] == [
-        ("its range for addresses that Docker chooses is 172.16.10.64/26 instead of 172.16.10.168/29",),
+        ("its range for addresses that Docker chooses is 172.16.10.64/26 instead of 172.16.10.172/30",),
         (
             "its environment is another one in COLOUR, NEW, TOKEN",
             "its labels are others in role",

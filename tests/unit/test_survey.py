@@ -133,7 +133,7 @@ def containers(m: Machine, *more: dict[str, Any]) -> None:
 # As a person following the tutorial would have made them.
 NET10 = docker_network("mac_net10", "172.16.10.0/24", gateway="172.16.10.1", parent="eth2.10")
 BBOX1 = docker_container("bbox1", mac_net10="172.16.10.10")
-WHOLE_SUBNET = "its range for addresses that Docker chooses is the whole subnet instead of 172.16.10.168/29"
+WHOLE_SUBNET = "its range for addresses that Docker chooses is the whole subnet instead of 172.16.10.172/30"
 
 
 OBSTACLES: dict[str, tuple[HostPlan, Callable[[Machine], object], str, str]] = {
