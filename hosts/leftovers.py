@@ -109,7 +109,8 @@ async def remove_docker_objects(
             raise
         return Change()
     labelled, taken_over = await read_containers_of(host, owner), await read_containers(host, adopted)
-    containers = list({each.id: each for each in (*labelled, *taken_over)}.values())
+    there = {each.id: each for each in (*labelled, *taken_over)}  # Docker lists the youngest first
+    containers = sorted(there.values(), key=lambda each: each.name)
     done = await _remove_containers(host, containers)
     done += await _remove_networks(host, networks, owner)
     left = [
